@@ -1,0 +1,121 @@
+"""Branches and tags: their names, and which of them a repository's patterns choose."""
+
+import fnmatch
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+BRANCH_PREFIX = "refs/heads/"
+TAG_PREFIX = "refs/tags/"
+
+# The longest that MariaDB's index on (repository, ref) can hold as utf8mb4 (3,072 bytes).
+LONGEST_REF = 700
+
+
+def short_name(ref: str) -> str:
+    """Return what people call a ref.
+
+    >>> short_name("refs/heads/feature/x"), short_name("refs/tags/v1"), short_name("HEAD")
+    ('feature/x', 'v1', 'HEAD')
+    """
+    return ref.removeprefix(BRANCH_PREFIX).removeprefix(TAG_PREFIX)
+
+
+def is_tag(ref: str) -> bool:
+    """Tell a tag from a branch."""
+    return ref.startswith(TAG_PREFIX)
+
+
+def zeros(like: str) -> str:
+    """Return the commit id that means «none», as long as ``like`` (40 for SHA-1, 64 for SHA-256).
+
+    >>> zeros("a" * 40) == "0" * 40
+    True
+    """
+    return "0" * len(like)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a ref is watched, and the pattern that said so (None when no pattern matched)."""
+
+    watched: bool
+    pattern: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RefFilter:
+    """Which refs of a repository are watched.
+
+    Patterns are tried in order and the last that matches wins. A pattern is a glob in which ``*``
+    also crosses slashes, ``!glob`` takes refs out again, and ``/…/`` is a regular expression that
+    may match anywhere in the name (``!/…/`` takes out).
+
+    >>> chosen = RefFilter(branches=("main", "release-*", "!release-old-*"), tags=("/^v[0-9]+/",))
+    >>> [name for name in ("main", "release-2", "dev") if chosen.watches(f"refs/heads/{name}")]
+    ['main', 'release-2']
+    >>> chosen.watches("refs/tags/v12"), chosen.watches("refs/pull/7/head")
+    (True, False)
+    >>> chosen.decide("refs/heads/release-old-1")
+    Decision(watched=False, pattern='!release-old-*')
+    """
+
+    branches: tuple[str, ...] = ("*",)
+    tags: tuple[str, ...] = ()
+
+    def decide(self, ref: str) -> Decision:
+        """Tell whether a full ref name is watched, and by which pattern."""
+        if ref.startswith(BRANCH_PREFIX):
+            patterns = self.branches
+        elif ref.startswith(TAG_PREFIX):
+            patterns = self.tags
+        else:
+            return Decision(watched=False, pattern=None)
+        name = short_name(ref)
+        for pattern in reversed(patterns):
+            if compile_pattern(pattern.removeprefix("!")).search(name):
+                return Decision(watched=not pattern.startswith("!"), pattern=pattern)
+        return Decision(watched=False, pattern=None)
+
+    def watches(self, ref: str) -> bool:
+        """Tell whether a full ref name is watched."""
+        return self.decide(ref).watched
+
+    def prefixes(self) -> tuple[str, ...]:
+        """Return the ref prefixes outside which nothing can match, to ask a server for less.
+
+        >>> RefFilter(branches=("main",), tags=()).prefixes()
+        ('refs/heads/main',)
+        >>> RefFilter(branches=("*", "!wip/*"), tags=("v*", "/rc$/")).prefixes()
+        ('refs/heads/', 'refs/tags/')
+        """
+        return (*_prefixes(BRANCH_PREFIX, self.branches), *_prefixes(TAG_PREFIX, self.tags))
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Compile one pattern, without its ``!``.
+
+    Raises:
+        re.error: It is a regular expression, and not a valid one.
+    """
+    if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
+        return re.compile(pattern[1:-1])
+    return re.compile(r"\A" + fnmatch.translate(pattern))
+
+
+def _prefixes(root: str, patterns: Iterable[str]) -> tuple[str, ...]:
+    """List the literal beginnings of what the patterns let in, none within another."""
+    found: set[str] = set()
+    for pattern in patterns:
+        if pattern.startswith("!"):
+            continue
+        is_regex = len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/")
+        literal = "" if is_regex else re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+        found.add(root + literal)
+    kept: list[str] = []
+    for prefix in sorted(found, key=lambda text: (len(text), text)):
+        if not prefix.startswith(tuple(kept)):
+            kept.append(prefix)
+    return tuple(kept)

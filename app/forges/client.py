@@ -1,0 +1,57 @@
+"""What every way of reading a repository's refs promises."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.domain.repository import Repository
+from app.domain.snapshot import Refs
+
+
+@dataclass(frozen=True, slots=True)
+class RefsReply:
+    """What a forge said of a repository's refs.
+
+    ``refs`` is None when nothing has changed since the validator that was sent; otherwise it holds
+    every ref that could match the repository's patterns (and maybe more). Tags are told by the id
+    of the tag object itself, never peeled, whatever the way of reading. ``validator`` is what to
+    send next time (empty: ask unconditionally). ``default_branch`` is a full ref name, where it was
+    told. ``read_by`` names the way: rest, ls-refs or ls-remote; ``requests`` counts what it took.
+    """
+
+    refs: Refs | None
+    read_by: str
+    validator: Mapping[str, str] = field(default_factory=dict)
+    default_branch: str | None = None
+    requests: int = 1
+
+
+class GitClient(Protocol):
+    """Reads the refs of one remote repository; safe to call from many threads."""
+
+    def list_refs(
+        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+    ) -> RefsReply:
+        """Ask once for every watched ref; never retry here, the scheduler does.
+
+        Args:
+            repository: Whose refs.
+            validator: What the last reply carried, or empty to ask unconditionally.
+            timeout_s: Seconds for the whole call, all pages together.
+
+        Raises:
+            ForgeUnavailable: No answer in time, or a 5xx.
+            ForgeRateLimited: The allowance is spent; carries ``reset_at``.
+            ForgeDenied: 401, 403, 404 and their like.
+            ForgeAnswerInvalid: Cut off, too large, or not what the protocol says.
+        """
+        ...
+
+    def is_forced(
+        self, repository: Repository, *, before: str, after: str, timeout_s: float
+    ) -> bool | None:
+        """Tell whether ``after`` does not contain ``before``; None where it cannot be told.
+
+        Never raises: what cannot be told is not an error.
+        """
+        ...
