@@ -1,8 +1,11 @@
 """An event owed to a receiver: what an answer means, and when to try again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+
+from app.domain.event import Event
 
 # Retried a few times within an hour although they look final: a person may be deploying.
 DEPLOY_GAP = frozenset({401, 403, 404})
@@ -63,6 +66,31 @@ class Answer:
     error: str | None = None
     body: str = ""
     retry_after: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A delivery with all that is needed to render and send it.
+
+    ``body`` and ``headers`` are None before the first attempt.
+    """
+
+    position: int
+    delivery_id: str
+    receiver: str
+    payload: str
+    redelivery: int
+    attempts_made: int
+    first_attempt_at: datetime | None
+    body: bytes | None
+    headers: Mapping[str, str] | None
+    event: Event
+    repository_id: int
+    repository_name: str
+    repository_url: str
+    repository_forge: str
+    default_branch: str | None
+    labels: Mapping[str, str]
 
 
 def judge(status: int | None, *, expect: str, attempt: int) -> Verdict:

@@ -127,31 +127,6 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
-    """A delivery with all that is needed to render and send it.
-
-    ``body`` and ``headers`` are None before the first attempt.
-    """
-
-    position: int
-    delivery_id: str
-    receiver: str
-    payload: str
-    redelivery: int
-    attempts_made: int
-    first_attempt_at: datetime | None
-    body: bytes | None
-    headers: Mapping[str, str] | None
-    event: Event
-    repository_id: int
-    repository_name: str
-    repository_url: str
-    repository_forge: str
-    default_branch: str | None
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
 class Claim:
     """The right to make one attempt; it runs out at ``until``."""
 
