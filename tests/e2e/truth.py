@@ -1,0 +1,184 @@
+"""What was pushed and what arrived, and every way in which the two can disagree.
+
+A poll sees what stands at that moment, so of several moves between two polls only the last need
+arrive. What must arrive is said by the one who pushed (``must``); nothing else than what stood
+at some time may arrive, and never out of order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from tests.fakes.receiver import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One ref's move; None where there is no such ref.
+
+    ``at_s`` is the wall clock just before the push began. ``must`` says that it stood long enough
+    for a poll to see it.
+    """
+
+    ref: str
+    after: str | None
+    at_s: float
+    must: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One request that the receiver got, understood."""
+
+    at_s: float
+    repository: str
+    ref: str
+    before: str | None
+    after: str | None
+    sequence: int
+    event: str
+    delivery: str
+    body: bytes
+    valid: bool | None
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Understand a ``github`` payload."""
+        said = record.json
+        event = record.header("X-RepoSentry-Event")
+        assert event is not None
+        assert record.delivery is not None
+        assert record.header("X-GitHub-Delivery") == record.delivery
+        assert said["reposentry"]["event"] == event
+        return cls(
+            at_s=record.at_s,
+            repository=said["repository"]["full_name"],
+            ref=said["ref"],
+            before=_present(said["before"]),
+            after=_present(said["after"]),
+            sequence=said["reposentry"]["sequence"],
+            event=event,
+            delivery=record.delivery,
+            body=record.body,
+            valid=record.valid,
+        )
+
+
+def _present(commit: str) -> str | None:
+    return commit if commit.strip("0") else None
+
+
+@dataclass(slots=True)
+class Truth:
+    """What one repository's refs were when watching began, and every move since."""
+
+    name: str
+    baseline: Mapping[str, str]
+    moves: list[Move] = field(default_factory=list)
+
+    def moved(self, ref: str, after: str | None, *, at_s: float, must: bool = True) -> Move:
+        """Write one move down."""
+        move = Move(ref, after, at_s, must)
+        self.moves.append(move)
+        return move
+
+    def standing(self) -> dict[str, str]:
+        """Return every ref as it stands now."""
+        refs: dict[str, str | None] = dict(self.baseline)
+        refs |= {move.ref: move.after for move in self.moves}
+        return {ref: after for ref, after in refs.items() if after is not None}
+
+    def settle(self) -> None:
+        """Say that what stands now stands long enough to be seen."""
+        last = {move.ref: index for index, move in enumerate(self.moves)}
+        for index in last.values():
+            self.moves[index] = replace(self.moves[index], must=True)
+
+
+@dataclass(slots=True)
+class Verdict:
+    """How what arrived compares: ``complaints`` is empty when nothing is wrong.
+
+    ``missing`` counts what must arrive and has not; ``lags_s`` are seconds from push to first
+    receipt, one for each move that arrived.
+    """
+
+    complaints: list[str] = field(default_factory=list)
+    missing: int = 0
+    lags_s: list[float] = field(default_factory=list)
+
+
+def judge(truths: Iterable[Truth], records: Sequence[Record]) -> Verdict:
+    """Compare every repository with what arrived about it.
+
+    It complains of a change that is lost or invented, that came out of order or twice under
+    different names, of a gap in the sequence, and of a wrong signature.
+    """
+    verdict = Verdict()
+    receipts = [Receipt.of(record) for record in records]
+    known = {truth.name: truth for truth in truths}
+    for receipt in receipts:
+        if receipt.repository not in known:
+            verdict.complaints.append(f"not watched: {receipt.repository}")
+        if receipt.valid is False:
+            verdict.complaints.append(f"wrongly signed: {receipt}")
+    for name, truth in known.items():
+        own = [receipt for receipt in receipts if receipt.repository == name]
+        firsts = _firsts(own, verdict)
+        _judge_sequence(name, firsts, verdict)
+        by_ref: dict[str, list[Receipt]] = defaultdict(list)
+        for receipt in firsts:
+            by_ref[receipt.ref].append(receipt)
+        for ref in by_ref.keys() | {move.ref for move in truth.moves}:
+            _judge_ref(truth, ref, by_ref[ref], verdict)
+    return verdict
+
+
+def _firsts(receipts: Sequence[Receipt], verdict: Verdict) -> list[Receipt]:
+    """Return the first receipt of each event; a repeat must be the same to the last byte."""
+    firsts: dict[str, Receipt] = {}
+    for receipt in receipts:
+        first = firsts.setdefault(receipt.event, receipt)
+        if (receipt.delivery, receipt.body) != (first.delivery, first.body):
+            verdict.complaints.append(f"repeated under another name: {first} / {receipt}")
+    return list(firsts.values())
+
+
+def _judge_sequence(name: str, firsts: Sequence[Receipt], verdict: Verdict) -> None:
+    came = [receipt.sequence for receipt in firsts]
+    if came != list(range(1, len(came) + 1)):
+        verdict.complaints.append(f"{name}: out of order or with gaps: {came}")
+
+
+def _judge_ref(truth: Truth, ref: str, firsts: Sequence[Receipt], verdict: Verdict) -> None:
+    """Follow one ref through the moves that were made, along what arrived."""
+    moves = [move for move in truth.moves if move.ref == ref]
+    state = truth.baseline.get(ref)
+    at = 0
+    for receipt in firsts:
+        if receipt.before != state:
+            verdict.complaints.append(f"{truth.name} {ref}: not from {state}: {receipt}")
+        found = _find(moves[at:], state, receipt.after)
+        if found is None:
+            verdict.complaints.append(f"{truth.name} {ref}: invented, or one was lost: {receipt}")
+            return
+        verdict.lags_s.append(receipt.at_s - moves[at + found].at_s)
+        at, state = at + found + 1, receipt.after
+    # Away and back again between two polls is no change at all.
+    lost = [move for move in moves[at:] if move.must and move.after != state]
+    verdict.missing += len(lost)
+    verdict.complaints += [f"{truth.name} {ref}: lost: {move}" for move in lost]
+
+
+def _find(moves: Sequence[Move], state: str | None, after: str | None) -> int | None:
+    """Return which move this was, without passing over one that must have arrived before it."""
+    first = None
+    for index, move in enumerate(moves):
+        if move.after == after:
+            if move.must:
+                return index
+            first = index if first is None else first
+        if move.must and move.after != state:
+            return first
+    return first
