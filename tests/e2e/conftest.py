@@ -1,8 +1,8 @@
-"""Databases of all three kinds, made for one test and dropped after it."""
+"""Databases of all three kinds for one test each; and figures, told at the end of the run."""
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,3 +53,23 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     with engine.connect() as connection:
         connection.execute(text(drop.format(name=name)))
     engine.dispose()
+
+
+FIGURES = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return what takes a line with a measured figure, to be shown when all tests have run."""
+    return request.config.stash.setdefault(FIGURES, []).append
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show what was measured, whether or not the tests were content with it."""
+    figures = config.stash.get(FIGURES, [])
+    if figures:
+        terminalreporter.section("measured end to end")
+        for line in figures:
+            terminalreporter.line(line)
