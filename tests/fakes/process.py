@@ -31,7 +31,7 @@ TRACEBACK = "Traceback (most recent call last)"
 KEPT = ("PATH", "SYSTEMROOT", "WINDIR", "COMSPEC", "PATHEXT", "TEMP", "TMP", "TMPDIR")
 
 
-def eventually(look: Callable[[], T], *, deadline_s: float, what: str) -> T:
+def eventually(look: Callable[[], T | None], *, deadline_s: float, what: str) -> T:
     """Return the first truthy thing that ``look`` returns.
 
     Raises:

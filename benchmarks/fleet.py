@@ -1,0 +1,66 @@
+"""A program that watches many repositories of one quick git server."""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.canned_git import CannedGit
+from tests.fakes.process import RunningSentry, eventually
+
+# The first poll of every repository, however the start-up is paced.
+BASELINE_DEADLINE_S = 180.0
+
+
+def name_of(number: int) -> str:
+    """Return the name of one repository of the fleet."""
+    return f"fleet/r{number:05}"
+
+
+def configure(
+    folder: Path, git: CannedGit, *, count: int, interval: str, receiver: str | None = None
+) -> Path:
+    """Write the configuration of a fleet and return the file."""
+    settings = {
+        "storage": {"url": "sqlite:///fleet.db"},
+        "polling": {"policy": "fixed", "interval": interval},
+        "receivers": {"ci": {"url": receiver or "http://127.0.0.1:9/"}},
+        "repositories": [
+            {"url": git.url(name_of(number)), "name": name_of(number)} for number in range(count)
+        ],
+    }
+    file = folder / "reposentry.yaml"
+    file.write_text(json.dumps(settings), encoding="utf-8")
+    return file
+
+
+def wait_all_polled(sentry: RunningSentry, count: int) -> None:
+    """Wait until the baseline of every repository has been taken."""
+
+    def look() -> bool:
+        time.sleep(0.5)  # each look costs what is being measured
+        page = sentry.get("/api/v1/repositories?state=ok&limit=200").json()
+        polled = len(page["items"])
+        while page["next"] is not None:
+            path = f"/api/v1/repositories?state=ok&limit=200&cursor={page['next']}"
+            page = sentry.get(path).json()
+            polled += len(page["items"])
+        return polled == count
+
+    eventually(look, deadline_s=BASELINE_DEADLINE_S, what=f"{count} repositories are polled")
+
+
+@contextmanager
+def a_watched_fleet(
+    *, count: int, interval: str, receiver: str | None = None
+) -> Iterator[tuple[RunningSentry, CannedGit]]:
+    """Yield a running program that has polled each of ``count`` repositories once."""
+    with tempfile.TemporaryDirectory() as name, CannedGit() as git:
+        folder = Path(name)
+        file = configure(folder, git, count=count, interval=interval, receiver=receiver)
+        with RunningSentry("run", "-c", str(file), folder=folder) as sentry:
+            sentry.wait_ready()
+            wait_all_polled(sentry, count)
+            yield sentry, git
