@@ -72,7 +72,7 @@ def headers(parcel: Parcel, *, user_agent: str) -> dict[str, str]:
     return {
         "Content-Type": "application/json",
         "User-Agent": user_agent,
-        "X-RepoSentry-Event": parcel.event.kind.value,
+        "X-RepoSentry-Event": parcel.event.id,
         "X-RepoSentry-Delivery": parcel.delivery_id,
     }
 
