@@ -10,7 +10,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
@@ -19,7 +18,7 @@ from sqlalchemy import (
 )
 
 from app.domain.refs import LONGEST_REF
-from app.storage.types import Json, UtcDateTime
+from app.storage.types import Bytes, Json, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -39,6 +38,9 @@ BINARY: dict[str, Any] = {
 }
 # SQLite counts rows by itself only in a column typed exactly INTEGER.
 Position = BigInteger().with_variant(Integer, "sqlite")
+# SQLite would otherwise give the number of a deleted last row again, and whoever asked for «all
+# after that position» would miss the new row.
+NEVER_AGAIN: dict[str, Any] = {"sqlite_autoincrement": True}
 OBJECT_ID = 64  # hex digits of a SHA-256 id; SHA-1 has 40
 UUID = 36
 
@@ -120,6 +122,7 @@ events = Table(
     Index(None, "kind", "position"),
     Index(None, "detected_at"),
     **BINARY,
+    **NEVER_AGAIN,
 )
 
 deliveries = Table(
@@ -133,7 +136,7 @@ deliveries = Table(
     Column("redelivery", Integer, nullable=False),
     Column("payload", String(30), nullable=False),
     # Made once, before the first attempt; every attempt sends these very bytes.
-    Column("body", LargeBinary(2**24 - 1)),
+    Column("body", Bytes),
     Column("headers", Json),
     Column("state", String(10), nullable=False),
     Column("confirmation", String(15)),
@@ -155,6 +158,7 @@ deliveries = Table(
     Index(None, "receiver", "position"),
     Index(None, "state", "position"),
     **BINARY,
+    **NEVER_AGAIN,
 )
 
 attempts = Table(
@@ -211,6 +215,7 @@ poll_hours = Table(
     Column("unchanged", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("took_ms", BigInteger, nullable=False),
+    Index(None, "hour"),
     **BINARY,
 )
 
@@ -240,6 +245,7 @@ audit = Table(
     Column("subject", String(500)),
     Column("detail", Json),
     **BINARY,
+    **NEVER_AGAIN,
 )
 
 leases = Table(

@@ -4,9 +4,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Text
-from sqlalchemy.dialects.mysql import DATETIME, MEDIUMTEXT
+from sqlalchemy import DateTime, Dialect, LargeBinary, Text
+from sqlalchemy.dialects.mysql import DATETIME, MEDIUMBLOB, MEDIUMTEXT
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+# Up to 16 MiB; MariaDB's BLOB ends at 64 KiB.
+Bytes = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -60,3 +63,16 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Read it."""
         return None if value is None else json.loads(value)
+
+
+def plain(text: str | None, longest: int) -> str | None:
+    r"""Return what every database can hold of a text that came from outside.
+
+    PostgreSQL refuses NUL characters, and all of them refuse half of a surrogate pair.
+
+    >>> plain("a\0b", 10), plain("abc", 2), plain("\ud800", 10), plain(None, 10)
+    ('ab', 'ab', '?', None)
+    """
+    if text is None:
+        return None
+    return text.replace("\0", "").encode(errors="replace").decode()[:longest]

@@ -1,0 +1,65 @@
+"""What a database library's error means in our own tree; no other module looks inside one."""
+
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    SQLAlchemyError,
+    StatementError,
+    TimeoutError as PoolTimeout,
+)
+
+from app.domain.errors import (
+    Conflict,
+    InputInvalid,
+    RepoSentryError,
+    StorageOutdated,
+    StorageUnavailable,
+)
+from app.domain.secret import MASK
+
+LONGEST_MESSAGE = 300  # characters; a choice: drivers add whole statements
+
+# How the three databases say that a table or a column is not there.
+_MISSING_WORDS = ("no such table", "no such column", "has no column named")
+_MISSING_STATES = frozenset({"42P01", "42703", "42S02", "42S22"})
+
+
+def translate(error: Exception, *, password: str | None = None) -> Exception:
+    """Return the error of our own that says the same; what is not a library's stays as it is.
+
+    Args:
+        error: What was caught.
+        password: The database's, so that it can be masked wherever a driver may repeat it.
+    """
+    if isinstance(error, RepoSentryError) or not isinstance(error, SQLAlchemyError):
+        return error
+    message = _message(error, password)
+    if isinstance(error, IntegrityError):
+        return Conflict(f"the database refused it: {message}")
+    if isinstance(error, DataError):
+        return InputInvalid(f"the database cannot hold it: {message}")
+    if isinstance(error, PoolTimeout):
+        return StorageUnavailable("all connections to the database are in use")
+    if isinstance(error, DBAPIError):
+        if _is_missing(error):
+            return StorageOutdated(
+                f"the database has not the tables that this version needs: {message}"
+            )
+        return StorageUnavailable(f"the database does not do its work: {message}")
+    if isinstance(error, StatementError) and isinstance(error.orig, Exception):
+        return error.orig  # a value that our own column types refused
+    return error
+
+
+def _message(error: SQLAlchemyError, password: str | None) -> str:
+    """Tell what the driver said, on one line, without statement and parameters."""
+    original = error.orig if isinstance(error, StatementError) else error
+    said = original.args[-1] if original is not None and original.args else original
+    text = " ".join(str(said).split())[:LONGEST_MESSAGE]
+    return text.replace(password, MASK) if password else text
+
+
+def _is_missing(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    return state in _MISSING_STATES or str(error.orig).startswith(_MISSING_WORDS)

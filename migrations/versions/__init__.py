@@ -1,0 +1,1 @@
+"""One file for each version; the newest one's number is ``app.storage.migrate.HEAD``."""

@@ -1,0 +1,1 @@
+"""Parts of the program against the real things they stand on."""
