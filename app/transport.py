@@ -32,6 +32,7 @@ from app import __version__
 USER_AGENT = f"RepoSentry/{__version__}"
 MEBIBYTE = 1024 * 1024
 PIECE_BYTES = 64 * 1024  # a choice: the most that is read at once
+CUT_OFF = "connection closed before the answer was whole"
 GZIP = zlib.MAX_WBITS | 16  # zlib's way of naming the gzip format
 
 Kind = Literal["timeout", "connect", "dns", "tls", "closed", "other"]
@@ -44,12 +45,13 @@ class NoAnswer(Exception):
     """There was no usable HTTP answer; the message is one sentence without any secret.
 
     ``kind`` is timeout, connect (refused or unreachable), dns, tls, closed (before the answer was
-    whole) or other.
+    whole) or other. ``began`` tells whether some of an answer had come.
     """
 
-    def __init__(self, message: str, *, kind: Kind) -> None:
+    def __init__(self, message: str, *, kind: Kind, began: bool = False) -> None:
         super().__init__(message)
         self.kind: Kind = kind
+        self.began = began
 
 
 class AnswerTooLarge(NoAnswer):
@@ -131,7 +133,8 @@ class Transport:
                 return self._exchange(prepared, exchange, limit_bytes, cut=cut)
         except _FAILURES as error:
             # Not chained: those errors' texts hold URLs with their queries, and header values.
-            raise _explain(error, host=_host(url), timeout_s=timeout_s) from None
+            began = exchange.received > 0
+            raise _explain(error, _host(url), timeout_s=timeout_s, began=began) from None
 
     def _exchange(
         self, prepared: requests.PreparedRequest, exchange: "_Exchange", limit: int, *, cut: bool
@@ -151,7 +154,9 @@ class Transport:
                 raw.close()
             raw.release_conn()
         if not whole and not cut:
-            raise AnswerTooLarge(f"the answer is larger than {limit} bytes", kind="other")
+            raise AnswerTooLarge(
+                f"the answer is larger than {limit} bytes", kind="other", began=True
+            )
         return Reply(raw.status, raw.headers, body)
 
     def _is_direct(self, host: str) -> bool:
@@ -405,7 +410,7 @@ def _inflate(compressed: bytes, limit: int, *, is_whole: bool) -> tuple[bytes, b
             inflated += member.decompress(compressed, limit + 1 - len(inflated))
             if not member.eof:
                 if is_whole and len(inflated) <= limit:
-                    raise NoAnswer("connection closed before the answer was whole", kind="closed")
+                    raise NoAnswer(CUT_OFF, kind="closed", began=True)
                 break
             compressed = member.unused_data
     except zlib.error:
@@ -471,15 +476,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 # In this order: the first sort that is found anywhere under the error explains it.
 _SORTS: tuple[tuple[type[BaseException], Kind, str], ...] = (
     (ssl.SSLCertVerificationError, "tls", "TLS certificate of {host} not trusted: {detail}"),
-    (TimeoutError, "timeout", "timed out after {timeout_s:g} s"),
-    (urllib3.exceptions.TimeoutError, "timeout", "timed out after {timeout_s:g} s"),
+    (TimeoutError, "timeout", "timed out after {timeout_s:.3g} s"),
+    (urllib3.exceptions.TimeoutError, "timeout", "timed out after {timeout_s:.3g} s"),
     (socket.gaierror, "dns", "name not found: {host}"),
     (ConnectionRefusedError, "connect", "connection refused by {host}"),
     (ssl.SSLEOFError, "closed", "connection closed during TLS by {host}"),
     (ssl.SSLError, "tls", "TLS failed with {host}: {detail}"),
-    (ConnectionError, "closed", "connection closed before the answer was whole"),
-    (http.client.IncompleteRead, "closed", "connection closed before the answer was whole"),
-    (urllib3.exceptions.IncompleteRead, "closed", "connection closed before the answer was whole"),
+    (ConnectionError, "closed", "{closed}"),
+    (http.client.IncompleteRead, "closed", "{closed}"),
+    (urllib3.exceptions.IncompleteRead, "closed", "{closed}"),
     (http.client.HTTPException, "other", "{host} does not answer in HTTP"),
     (requests.exceptions.InvalidURL, "other", "the URL is not valid"),
     (requests.exceptions.MissingSchema, "other", "the URL is not valid"),
@@ -487,7 +492,7 @@ _SORTS: tuple[tuple[type[BaseException], Kind, str], ...] = (
 )
 
 
-def _explain(error: BaseException, *, host: str, timeout_s: float) -> NoAnswer:
+def _explain(error: BaseException, host: str, *, timeout_s: float, began: bool) -> NoAnswer:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, NoAnswer):
@@ -495,13 +500,19 @@ def _explain(error: BaseException, *, host: str, timeout_s: float) -> NoAnswer:
     for sort, kind, message in _SORTS:
         for cause in causes:
             if isinstance(cause, sort):
-                detail = _tls_detail(cause)
-                said = message.format(host=host, timeout_s=timeout_s, detail=detail)
-                return NoAnswer(said, kind=kind)
+                said = message.format(
+                    host=host,
+                    timeout_s=timeout_s,
+                    detail=_tls_detail(cause),
+                    closed=CUT_OFF if began else f"connection closed by {host} without an answer",
+                )
+                return NoAnswer(said, kind=kind, began=began)
     system = next((c for c in causes if isinstance(c, OSError) and c.strerror), None)
     if system is not None:
-        return NoAnswer(f"no connection to {host}: {system.strerror}", kind="connect")
-    return NoAnswer(f"no usable answer from {host} ({type(error).__name__})", kind="other")
+        return NoAnswer(f"no connection to {host}: {system.strerror}", kind="connect", began=began)
+    return NoAnswer(
+        f"no usable answer from {host} ({type(error).__name__})", kind="other", began=began
+    )
 
 
 def _tls_detail(error: BaseException) -> str:

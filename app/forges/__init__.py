@@ -1,1 +1,69 @@
-"""To be described."""
+"""The ways to the forges: how a repository's refs are read, and when to ask which.
+
+To add a forge: one module here, with a class that obeys ``client.GitClient`` and a function
+``client(forge, tools)`` that makes it for a configured forge; one line in ``CLIENTS`` below; one
+row in ``tests/contract/test_git_clients.py``, with answers that the real forge gave.
+
+Imports nothing of its siblings ``delivery``, ``alerts`` and ``storage``.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from app.domain.repository import Repository
+from app.forges import gitea, github, gitlab
+from app.forges.client import GitClient, RefsReply
+from app.forges.ls_remote import LsRemote
+from app.forges.ways import Tools, plain_git
+from app.settings.types import Forge
+from app.transport import Transport
+
+__all__ = ["CLIENTS", "Forges", "GitClient", "RefsReply"]
+
+# A forge's kind, and what makes the git client for one such forge.
+CLIENTS: Mapping[str, Callable[[Forge, Tools], GitClient]] = {
+    "github": github.client,
+    "gitlab": gitlab.client,
+    "gitea": gitea.client,
+    "git": plain_git,
+}
+
+PLAIN_GIT = Forge(name="git", kind="git", url="", api_url=None)
+
+
+class Forges:
+    """Finds the git client for a repository; safe for many threads.
+
+    A forge's token goes to the hosts of its ``url`` and ``api_url``, and to no other.
+
+    Args:
+        forges: The configured forges by name. A repository whose forge is not among them is read
+            as from a plain git server.
+        now: The clock.
+        connections: How many idle connections to keep for each host.
+    """
+
+    def __init__(
+        self, forges: Mapping[str, Forge], *, now: Callable[[], datetime], connections: int
+    ) -> None:
+        self._transports: dict[Path | None, Transport] = {}
+        self._clients: dict[str, GitClient] = {}
+        for name, forge in {"git": PLAIN_GIT, **forges}.items():
+            transport = self._transports.get(forge.ca_file)
+            if transport is None:
+                transport = Transport(ca_file=forge.ca_file, connections=connections)
+                self._transports[forge.ca_file] = transport
+            self._clients[name] = CLIENTS[forge.kind](forge, Tools(transport, now))
+        self._by_command = LsRemote()
+
+    def client_for(self, repository: Repository) -> GitClient:
+        """Return the client that reads this repository; always the same one for the same forge."""
+        if repository.remote.scheme not in {"http", "https"}:
+            return self._by_command
+        return self._clients.get(repository.forge) or self._clients["git"]
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for transport in self._transports.values():
+            transport.close()

@@ -1,0 +1,72 @@
+"""Gitea and Forgejo, codeberg.org among them."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from app.domain.errors import ForgeDenied
+from app.domain.refs import BRANCH_PREFIX
+from app.domain.repository import Repository
+from app.forges.client import GitClient, RefsReply
+from app.forges.fallback import Fallback
+from app.forges.github import tags
+from app.forges.rest import Api, Listing, Pairs, project_path
+from app.forges.ways import Tools, git_way, rest_way
+from app.settings.types import Forge
+from app.transport import Transport
+
+PAGE_SIZE = 50  # the most that Gitea gives unless its owner says otherwise
+USERNAME = "x-access-token"  # any name will do: git takes a token for a password
+NO_TAGS = frozenset({404})  # answered for a list that would be empty
+
+
+def client(forge: Forge, tools: Tools) -> GitClient:
+    """Git first: Gitea's API has no ETag, and costs it ten times as much."""
+    git = git_way(forge, tools, username=USERNAME)
+    if forge.api_url is None:
+        return Fallback([git], now=tools.now)
+    rest = rest_way(Gitea(tools.transport, forge, now=tools.now))
+    return Fallback([git, rest], now=tools.now)
+
+
+class Gitea:
+    """Reads refs over Gitea's REST API, which knows neither ETags nor limits."""
+
+    def __init__(self, transport: Transport, forge: Forge, *, now: Callable[[], datetime]) -> None:
+        self._forge = forge
+        self._api = Api(
+            transport,
+            forge,
+            headers={"Accept": "application/json"},
+            authorize=lambda token: {"Authorization": f"token {token.reveal()}"},
+            now=now,
+        )
+
+    def list_refs(
+        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+    ) -> RefsReply:
+        """List branches (always: a 404 there is the repository's), and tags where wanted."""
+        root = self._root(repository)
+        listings = [Listing("branches", f"{root}/branches?limit={PAGE_SIZE}", branches, PAGE_SIZE)]
+        if repository.refs.tags:
+            url = f"{root}/git/refs/tags"
+            listings.append(Listing("tags", url, tags, page_size=2**31, empty_statuses=NO_TAGS))
+        return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
+
+    def is_forced(
+        self, repository: Repository, *, before: str, after: str, timeout_s: float
+    ) -> bool | None:
+        """Return None: Gitea tells no merge base in one request."""
+        return None
+
+    def _root(self, repository: Repository) -> str:
+        owner, _, name = project_path(self._forge, repository).partition("/")
+        if not owner or not name or "/" in name:
+            raise ForgeDenied(f"{repository.url} is no repository of Gitea's: not owner/name")
+        return f"{self._api.base}/repos/{quote(owner, safe='')}/{quote(name, safe='')}"
+
+
+def branches(items: list[Any]) -> Pairs:
+    """Take a page of ``/branches`` apart; the commit's id is called ``id`` here."""
+    return [(BRANCH_PREFIX + item["name"], item["commit"]["id"]) for item in items]
