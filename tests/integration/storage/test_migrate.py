@@ -146,16 +146,14 @@ def test_versions_are_numbered_and_say_what_they_do() -> None:
 
 
 def test_every_constraint_has_a_name(database: Database) -> None:
-    nameless = [
-        constraint
-        for table in metadata.tables.values()
-        for constraint in (*table.constraints, *table.indexes)
-        if constraint.name is None
+    names = [
+        *(c.name for table in metadata.tables.values() for c in table.constraints),
+        *(i.name for table in metadata.tables.values() for i in table.indexes),
     ]
     with database.read() as connection:
         kept = inspect(connection).get_unique_constraints("events")
 
-    assert nameless == []
+    assert None not in names
     assert {c["name"] for c in kept} == {"uq_events_id", "uq_events_repository_id_sequence"}
 
 

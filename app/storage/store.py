@@ -1,0 +1,270 @@
+"""Repositories and their snapshots: what was seen last, and the step from there to what is new."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from app.domain.delivery import DeliveryState
+from app.domain.errors import NotFound
+from app.domain.event import Event, EventState, delivery_id
+from app.domain.repository import Repository
+from app.storage import history
+from app.storage.database import Database
+from app.storage.lease import check_fence
+from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
+from app.storage.roster import COLUMNS, sync, watched_of
+from app.storage.tables import deliveries, events, refs, repositories
+from app.storage.upsert import upsert
+
+# Choices: how many refs one statement names (older SQLites allow 999), and for how many rows a
+# flush holds up other writers.
+NAMED_AT_ONCE = 500
+FLUSHED_AT_ONCE = 500
+
+
+class Store:
+    """Keeps what is watched; safe to use from many threads.
+
+    Where a ``fence`` is asked for, LeaseLost is raised, and nothing written, if another process
+    has taken the lease. StorageUnavailable means that nothing was written.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def sync_repositories(
+        self, wanted: Sequence[Repository], *, now: datetime, fence: int
+    ) -> list[Watched]:
+        """Make the repositories of the configuration file those of the database.
+
+        A repository is known by its URL, or else by the URL under which it was first seen. One
+        that is no longer wanted is retired and keeps its history; one that comes back goes on from
+        its last snapshot. One that the API managed is the file's from now on.
+
+        Returns:
+            How each of them stands, in the order of ``wanted``.
+        """
+
+        def work(connection: Connection) -> list[Watched]:
+            check_fence(connection, fence)
+            return sync(connection, wanted, at=now)
+
+        return self._database.write(work)
+
+    def watched(self, repository_id: int) -> Watched:
+        """Return how a repository stands.
+
+        Raises:
+            NotFound: There is none with that number.
+        """
+        found = self._find(repositories.c.id == repository_id)
+        if not found:
+            raise NotFound(f"there is no repository with number {repository_id}")
+        return found[0]
+
+    def list_watched(self) -> list[Watched]:
+        """List all that are not retired."""
+        return self._find(repositories.c.retired_at.is_(None))
+
+    def find_by_name(self, name: str) -> Watched | None:
+        """Find the one that has this name now."""
+        found = self._find(repositories.c.name == name, repositories.c.retired_at.is_(None))
+        return found[0] if found else None
+
+    def pause(self, repository_id: int, *, at: datetime | None) -> None:
+        """Note that people paused a repository, or (None) let it go on.
+
+        Raises:
+            NotFound: There is none with that number.
+        """
+        change = update(repositories).where(repositories.c.id == repository_id)
+        counted = self._database.write(
+            lambda connection: connection.execute(change.values(paused_at=at)).rowcount
+        )
+        if not counted:
+            raise NotFound(f"there is no repository with number {repository_id}")
+
+    def snapshot(self, repository_id: int) -> dict[str, str]:
+        """Return the refs as they were last written, by their full names."""
+        question = select(refs.c.name, refs.c.commit_id).where(
+            refs.c.repository_id == repository_id
+        )
+        with self._database.read() as connection:
+            return {str(name): str(commit) for name, commit in connection.execute(question)}
+
+    def advance(self, step: Advance, *, fence: int) -> bool:
+        """Take a step whole or not at all: the new refs, their events, and who is owed them.
+
+        Returns:
+            False, with nothing written, when the snapshot is no longer the step's start.
+        """
+        return self._database.write(lambda connection: _advance(connection, step, fence=fence))
+
+    def flush_polls(
+        self, states: Sequence[PollState], records: Sequence[PollRecord], *, fence: int
+    ) -> None:
+        """Write how polling fares, and which polls took place.
+
+        The polls are written last and at once: after a failure all of it can be handed in again,
+        and no poll counts twice.
+        """
+        rows = sorted(map(history.polling, states), key=lambda row: row["of_id"])
+        for begin in range(0, len(rows), FLUSHED_AT_ONCE):
+            chunk = rows[begin : begin + FLUSHED_AT_ONCE]
+            self._database.write(partial(history.write_states, rows=chunk, fence=fence))
+        if records:
+            self._database.write(partial(history.write_records, records=records, fence=fence))
+
+    def prune(self, *, events_before: datetime, polls_before: datetime, limit: int = 1000) -> int:
+        """Delete history in small transactions: finished events, and polls, that are too old.
+
+        Of polls a repository keeps its last 200 at most. Refs are never deleted here.
+
+        Args:
+            events_before: Events found earlier go, with deliveries and attempts, once all their
+                deliveries are finished.
+            polls_before: Polls and hourly counts that are older go.
+            limit: The most rows of each kind to delete in this call.
+
+        Returns:
+            How many rows went; call again until it is 0.
+        """
+        gone = sum(
+            self._database.write(partial(prune, before=before, limit=limit))
+            for prune, before in (
+                (history.prune_events, events_before),
+                (history.prune_polls, polls_before),
+                (history.prune_hours, polls_before),
+            )
+        )
+        with self._database.read() as connection:
+            crowded = history.crowded(connection, limit)
+        for repository_id, newest in crowded:
+            gone += self._database.write(
+                partial(history.prune_crowd, repository_id=repository_id, newest=newest)
+            )
+        return gone
+
+    def _find(self, *conditions: Any) -> list[Watched]:
+        question = select(*COLUMNS).where(*conditions).order_by(repositories.c.id)
+        with self._database.read() as connection:
+            return [watched_of(row) for row in connection.execute(question)]
+
+
+def _advance(connection: Connection, step: Advance, *, fence: int) -> bool:
+    check_fence(connection, fence)
+    if not _move(connection, step):
+        return False
+    _write_refs(connection, step)
+    if step.events:
+        _write_events(connection, step)
+    if step.owed:
+        _owe(connection, step)
+    return True
+
+
+def _move(connection: Connection, step: Advance) -> bool:
+    values: dict[str, Any] = {
+        "sequence": step.from_sequence + len(step.events),
+        "digest": step.to_digest,
+        "watched": dict(step.watched),
+        "refs_count": step.refs_count,
+        "default_branch": step.default_branch,
+    }
+    if step.events:
+        values["last_change_at"] = step.at
+    moved = connection.execute(
+        update(repositories)
+        .where(
+            repositories.c.id == step.repository_id,
+            repositories.c.sequence == step.from_sequence,
+            repositories.c.digest.is_not_distinct_from(step.from_digest),
+        )
+        .values(values)
+    )
+    return moved.rowcount == 1
+
+
+def _write_refs(connection: Connection, step: Advance) -> None:
+    for begin in range(0, len(step.removals), NAMED_AT_ONCE):
+        connection.execute(
+            delete(refs).where(
+                refs.c.repository_id == step.repository_id,
+                refs.c.name.in_(step.removals[begin : begin + NAMED_AT_ONCE]),
+            )
+        )
+    rows = [
+        {
+            "repository_id": step.repository_id,
+            "name": name,
+            "commit_id": commit_id,
+            "changed_at": step.at,
+        }
+        for name, commit_id in step.upserts.items()
+    ]
+    if rows:
+        upsert(connection, refs, rows, lambda new: {n: new[n] for n in ("commit_id", "changed_at")})
+
+
+def _write_events(connection: Connection, step: Advance) -> None:
+    wanted = {owed.event_id for owed in step.owed}
+    rows = [_event_row(event, step, is_wanted=event.id in wanted) for event in step.events]
+    # In this order: a later position is a later event.
+    connection.execute(insert(events), rows)
+
+
+def _event_row(event: Event, step: Advance, *, is_wanted: bool) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "repository_id": step.repository_id,
+        "sequence": event.sequence,
+        "kind": event.kind.value,
+        "ref": event.ref,
+        "before": event.before,
+        "after": event.after,
+        "forced": event.forced,
+        "pushed_at": event.pushed_at,
+        "detected_at": event.detected_at,
+        "catch_up": event.catch_up,
+        "state": (EventState.OPEN if is_wanted else EventState.IGNORED).value,
+    }
+
+
+def _owe(connection: Connection, step: Advance) -> None:
+    written = select(events.c.id, events.c.position).where(
+        events.c.repository_id == step.repository_id, events.c.sequence > step.from_sequence
+    )
+    positions = {str(of): int(position) for of, position in connection.execute(written)}
+    in_order = sorted(step.owed, key=lambda owed: positions[owed.event_id])
+    rows = [
+        delivery_row(
+            owed,
+            event_position=positions[owed.event_id],
+            repository_id=step.repository_id,
+            redelivery=0,
+            at=step.at,
+        )
+        for owed in in_order
+    ]
+    connection.execute(insert(deliveries), rows)
+
+
+def delivery_row(
+    owed: Owed, *, event_position: int, repository_id: int, redelivery: int, at: datetime
+) -> dict[str, Any]:
+    """Return the row of a delivery that has not been tried, due at once."""
+    return {
+        "id": delivery_id(event=owed.event_id, receiver=owed.receiver, redelivery=redelivery),
+        "event_position": event_position,
+        "repository_id": repository_id,
+        "receiver": owed.receiver,
+        "redelivery": redelivery,
+        "payload": owed.payload,
+        "state": DeliveryState.PENDING.value,
+        "attempts_made": 0,
+        "next_attempt_at": at,
+        "created_at": at,
+    }
