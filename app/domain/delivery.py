@@ -72,7 +72,7 @@ class Answer:
 class Parcel:
     """A delivery with all that is needed to render and send it.
 
-    ``body`` and ``headers`` are None before the first attempt.
+    ``body`` and ``headers`` are None before the first attempt. ``due_at`` is when it may be tried.
     """
 
     position: int
@@ -82,6 +82,7 @@ class Parcel:
     redelivery: int
     attempts_made: int
     first_attempt_at: datetime | None
+    due_at: datetime
     body: bytes | None
     headers: Mapping[str, str] | None
     event: Event

@@ -127,13 +127,12 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to make one attempt; it runs out at ``until``."""
+class Prepared:
+    """A delivery's bytes and headers, made for its first attempt and kept for all others."""
 
     position: int
-    delivery_id: str
-    number: int
-    until: datetime
+    body: bytes
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +142,8 @@ class AttemptResult:
     ``state`` is delivered, dead or waiting; ``retry_at`` is set for waiting alone.
     """
 
-    claim: Claim
-    finished_at: datetime
+    position: int
+    started_at: datetime
     duration_ms: int
     answer: Answer
     state: DeliveryState

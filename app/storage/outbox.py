@@ -1,0 +1,513 @@
+"""The deliveries that are owed: the first of each lane, claims that run out, attempts recorded.
+
+A *lane* is what one receiver is owed from one repository, in the order of ``position``. Deliveries
+that are held for a person are no part of it and hold nothing back.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from app.domain.delivery import DeliveryState, Parcel
+from app.domain.errors import Conflict, NotFound
+from app.domain.event import Event, EventKind, EventState
+from app.storage.database import Database
+from app.storage.lease import check_fence
+from app.storage.records import AttemptResult, Lane, Owed, Prepared
+from app.storage.store import delivery_row
+from app.storage.tables import attempts, deliveries, events, receivers, repositories
+
+# The database keeps the beginning of an answer; the rest helps nobody and may be endless.
+LONGEST_ANSWER = 1024
+INTERRUPTED = "the process ended before the outcome was recorded; it may have been received"
+
+IS_OWED = and_(deliveries.c.finished_at.is_(None), deliveries.c.state != DeliveryState.HELD.value)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """Why nothing is sent to a receiver: a person paused it, or it said that it is gone."""
+
+    paused_at: datetime | None = None
+    disabled_at: datetime | None = None
+    disabled_reason: str | None = None
+
+
+class Outbox:
+    """Safe to use from many threads; what needs the lease takes its fencing number."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # What is owed.
+
+    def lanes(self, *, fence: int) -> list[Lane]:
+        """List every lane that has something unfinished, by its first."""
+        with self._database.read() as connection:
+            return _lanes(connection, _firsts(), fence)
+
+    def lanes_since(self, position: int, *, fence: int) -> list[Lane]:
+        """List the lanes to which something came after ``position``, by their first."""
+        newer = (
+            select(deliveries.c.receiver, deliveries.c.repository_id)
+            .where(deliveries.c.position > position)
+            .distinct()
+            .subquery()
+        )
+        firsts = _firsts().join(
+            newer,
+            and_(
+                deliveries.c.receiver == newer.c.receiver,
+                deliveries.c.repository_id == newer.c.repository_id,
+            ),
+        )
+        with self._database.read() as connection:
+            return _lanes(connection, firsts, fence)
+
+    def last_position(self) -> int:
+        """Return the position of the newest delivery, 0 when there is none."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.max(deliveries.c.position))) or 0
+
+    def parcels(self, receiver: str, repository_id: int, *, limit: int, fence: int) -> list[Parcel]:
+        """List a lane's first unfinished deliveries in their order."""
+        rows = (
+            _parcels()
+            .where(
+                IS_OWED,
+                deliveries.c.receiver == receiver,
+                deliveries.c.repository_id == repository_id,
+            )
+            .order_by(deliveries.c.position)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [_parcel(row, fence) for row in connection.execute(rows)]
+
+    # Sending.
+
+    def claim(
+        self, prepared: Sequence[Prepared], *, at: datetime, until: datetime, fence: int
+    ) -> list[int]:
+        """Claim deliveries for sending, and keep their bytes; return the positions claimed.
+
+        It stops at the first that cannot be claimed, so that nothing overtakes it. A delivery that
+        a dead process had claimed gets that attempt recorded, since it may have been received.
+
+        Raises:
+            LeaseLost: Another process holds the lease; nothing is claimed.
+        """
+
+        def work(connection: Connection) -> list[int]:
+            check_fence(connection, fence)
+            claimed: list[int] = []
+            for item in prepared:
+                if not _claim(connection, item, at=at, until=until, fence=fence):
+                    break
+                claimed.append(item.position)
+            return claimed
+
+        return self._database.write(work)
+
+    def conclude(
+        self, results: Sequence[AttemptResult], *, release: Sequence[int] = (), fence: int
+    ) -> "Future[None]":
+        """Record attempts and what became of their deliveries; give other claims back.
+
+        Returns at once; the future tells when it is durable, or raises LeaseLost or
+        StorageUnavailable, in which case nothing was written.
+        """
+
+        def work(connection: Connection) -> None:
+            check_fence(connection, fence)
+            for result in results:
+                _conclude(connection, result)
+            if release:
+                connection.execute(
+                    update(deliveries)
+                    .where(deliveries.c.position.in_(release), deliveries.c.finished_at.is_(None))
+                    .values(state=_state_unclaimed(), claimed_until=None, claim_fence=None)
+                )
+
+        return self._database.write_soon(work)
+
+    # What people do.
+
+    def redeliver(
+        self,
+        event_id: str,
+        *,
+        receivers: Mapping[str, str],
+        only_former: bool = False,
+        now: datetime,
+    ) -> list[str]:
+        """Owe an event once more and return the new deliveries' ids.
+
+        Args:
+            event_id: Which event.
+            receivers: To whom, each with its payload format.
+            only_former: Leave out those that were never owed this event.
+            now: The time.
+
+        Raises:
+            NotFound: There is no such event.
+            Conflict: None of the receivers was ever owed this event.
+        """
+
+        def work(connection: Connection) -> list[str]:
+            event = connection.execute(select(events).where(events.c.id == event_id)).one_or_none()
+            if event is None:
+                raise NotFound(f"no event has the id {event_id}")
+            counted = connection.execute(
+                select(deliveries.c.receiver, func.max(deliveries.c.redelivery))
+                .where(deliveries.c.event_position == event.position)
+                .group_by(deliveries.c.receiver)
+            )
+            former = {name: int(highest or 0) for name, highest in counted}
+            chosen = [n for n in receivers if not only_former or n in former]
+            if not chosen:
+                raise Conflict("none of today's receivers was ever owed this event; name one")
+            rows = [
+                delivery_row(
+                    Owed(event.id, name, receivers[name]),
+                    event_position=event.position,
+                    repository_id=event.repository_id,
+                    redelivery=former.get(name, -1) + 1,
+                    at=now,
+                )
+                for name in chosen
+            ]
+            connection.execute(insert(deliveries), rows)
+            connection.execute(
+                update(events)
+                .where(events.c.position == event.position)
+                .values(state=EventState.OPEN.value)
+            )
+            return [row["id"] for row in rows]
+
+        return self._database.write(work)
+
+    def retry(self, delivery_id: str, *, now: datetime) -> None:
+        """Try a waiting delivery now.
+
+        Raises:
+            NotFound: There is no such delivery.
+            Conflict: It is finished, held, or being sent at this moment.
+        """
+
+        def work(connection: Connection) -> None:
+            row = _by_id(connection, delivery_id)
+            if row.finished_at is not None:
+                raise Conflict(f"the delivery is {row.state}; redeliver its event instead")
+            if row.state not in {DeliveryState.WAITING.value, DeliveryState.PENDING.value}:
+                raise Conflict(f"the delivery is {row.state}")
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.position == row.position)
+                .values(next_attempt_at=now)
+            )
+
+        self._database.write(work)
+
+    def cancel(self, delivery_id: str, *, now: datetime) -> None:
+        """Give up an unfinished delivery.
+
+        Raises:
+            NotFound: There is no such delivery.
+            Conflict: It is finished already.
+        """
+
+        def work(connection: Connection) -> None:
+            row = _by_id(connection, delivery_id)
+            if row.finished_at is not None:
+                raise Conflict(f"the delivery is {row.state} already")
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.position == row.position)
+                .values(
+                    state=DeliveryState.CANCELLED.value,
+                    finished_at=now,
+                    next_attempt_at=None,
+                    claimed_until=None,
+                    claim_fence=None,
+                )
+            )
+            _settle_event(connection, row.event_position)
+
+        self._database.write(work)
+
+    # Receivers.
+
+    def receiver_states(self) -> dict[str, ReceiverState]:
+        """Return the receivers to which nothing is sent, and why."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(receivers)).all()
+        return {
+            row.name: ReceiverState(row.paused_at, row.disabled_at, row.disabled_reason)
+            for row in rows
+            if row.paused_at or row.disabled_at
+        }
+
+    def disabled_receivers(self) -> set[str]:
+        """Name the receivers to which nothing is sent."""
+        return set(self.receiver_states())
+
+    def disable_receiver(self, name: str, *, reason: str, at: datetime) -> None:
+        """Send nothing more to a receiver until a person allows it again."""
+        self._set_receiver(name, disabled_at=at, disabled_reason=reason)
+
+    def enable_receiver(self, name: str) -> None:
+        """Send to a receiver again, whatever had stopped it."""
+        self._set_receiver(name, paused_at=None, disabled_at=None, disabled_reason=None)
+
+    def pause_receiver(self, name: str, *, at: datetime) -> None:
+        """Send nothing more to a receiver until it is enabled."""
+        self._set_receiver(name, paused_at=at)
+
+    def _set_receiver(self, name: str, **values: Any) -> None:
+        def work(connection: Connection) -> None:
+            changed = connection.execute(
+                update(receivers).where(receivers.c.name == name).values(**values)
+            )
+            known = connection.scalar(select(receivers.c.name).where(receivers.c.name == name))
+            if not changed.rowcount and known is None:
+                connection.execute(insert(receivers).values(name=name, **values))
+
+        self._database.write(work)
+
+
+def _firsts() -> Select[tuple[str, int, int]]:
+    return (
+        select(
+            deliveries.c.receiver,
+            deliveries.c.repository_id,
+            func.min(deliveries.c.position).label("position"),
+        )
+        .where(IS_OWED)
+        .group_by(deliveries.c.receiver, deliveries.c.repository_id)
+    )
+
+
+def _lanes(connection: Connection, firsts: Select[Any], fence: int) -> list[Lane]:
+    first = firsts.subquery()
+    rows = connection.execute(
+        select(
+            deliveries.c.receiver,
+            deliveries.c.repository_id,
+            deliveries.c.position,
+            deliveries.c.id,
+            deliveries.c.state,
+            deliveries.c.created_at,
+            deliveries.c.next_attempt_at,
+            deliveries.c.claimed_until,
+            deliveries.c.claim_fence,
+        ).join(first, deliveries.c.position == first.c.position)
+    )
+    return [
+        Lane(row.receiver, row.repository_id, row.position, row.id, _due_at(row, fence))
+        for row in rows
+    ]
+
+
+def _due_at(row: Any, fence: int) -> datetime:
+    """Say when a delivery may be tried: an earlier holder's claim counts no more."""
+    is_ours = row.claim_fence is not None and row.claim_fence >= fence
+    due_at: datetime | None = row.claimed_until if is_ours else row.next_attempt_at
+    return due_at or row.created_at
+
+
+def _parcels() -> Select[Any]:
+    return (
+        select(
+            deliveries,
+            *(events.c[name].label(f"event_{name}") for name in EVENT_FIELDS),
+            repositories.c.name.label("repository_name"),
+            repositories.c.url.label("repository_url"),
+            repositories.c.forge.label("repository_forge"),
+            repositories.c.default_branch,
+            repositories.c.labels,
+        )
+        .join(events, deliveries.c.event_position == events.c.position)
+        .join(repositories, deliveries.c.repository_id == repositories.c.id)
+    )
+
+
+EVENT_FIELDS = (
+    "id",
+    "sequence",
+    "kind",
+    "ref",
+    "before",
+    "after",
+    "forced",
+    "detected_at",
+    "pushed_at",
+    "catch_up",
+)
+
+
+def _parcel(row: Row[Any], fence: int) -> Parcel:
+    told = {name: getattr(row, f"event_{name}") for name in EVENT_FIELDS}
+    return Parcel(
+        position=row.position,
+        delivery_id=row.id,
+        receiver=row.receiver,
+        payload=row.payload,
+        redelivery=row.redelivery,
+        attempts_made=row.attempts_made,
+        first_attempt_at=row.first_attempt_at,
+        due_at=_due_at(row, fence),
+        body=row.body,
+        headers=row.headers,
+        event=Event(**{**told, "kind": EventKind(told["kind"])}),
+        repository_id=row.repository_id,
+        repository_name=row.repository_name,
+        repository_url=row.repository_url,
+        repository_forge=row.repository_forge,
+        default_branch=row.default_branch,
+        labels=row.labels,
+    )
+
+
+def _claim(
+    connection: Connection, item: Prepared, *, at: datetime, until: datetime, fence: int
+) -> bool:
+    before = connection.execute(
+        select(
+            deliveries.c.state, deliveries.c.claim_fence, deliveries.c.body.is_(None).label("new")
+        ).where(deliveries.c.position == item.position, IS_OWED)
+    ).one_or_none()
+    if before is None:
+        return False
+    bytes_made = {"body": item.body, "headers": dict(item.headers)} if before.new else {}
+    free = or_(
+        deliveries.c.claimed_until.is_(None),
+        deliveries.c.claimed_until <= at,
+        deliveries.c.claim_fence < fence,
+    )
+    claimed = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.position == item.position, IS_OWED, free)
+        .values(
+            state=DeliveryState.SENDING.value,
+            claimed_until=until,
+            claim_fence=fence,
+            **bytes_made,
+        )
+    )
+    if claimed.rowcount != 1:
+        return False
+    if before.state == DeliveryState.SENDING.value:
+        _record_attempt(connection, item.position, started_at=at, error=INTERRUPTED)
+    return True
+
+
+def _record_attempt(
+    connection: Connection, position: int, *, started_at: datetime, **values: Any
+) -> None:
+    made = connection.scalar(
+        select(deliveries.c.attempts_made).where(deliveries.c.position == position)
+    )
+    number = (made or 0) + 1
+    connection.execute(
+        insert(attempts).values(
+            delivery_position=position, number=number, started_at=started_at, **values
+        )
+    )
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.position == position)
+        .values(
+            attempts_made=number,
+            first_attempt_at=func.coalesce(deliveries.c.first_attempt_at, started_at),
+        )
+    )
+
+
+def _conclude(connection: Connection, result: AttemptResult) -> None:
+    answer = result.answer
+    _record_attempt(
+        connection,
+        result.position,
+        started_at=result.started_at,
+        duration_ms=result.duration_ms,
+        status=answer.status,
+        error=_storable(answer.error),
+        answer=_storable(answer.body),
+    )
+    is_final = result.retry_at is None
+    ended = connection.execute(
+        update(deliveries)
+        .where(deliveries.c.position == result.position, deliveries.c.finished_at.is_(None))
+        .values(
+            state=result.state.value,
+            next_attempt_at=result.retry_at,
+            finished_at=result.started_at if is_final else None,
+            claimed_until=None,
+            claim_fence=None,
+            last_status=answer.status,
+            last_error=_storable(answer.error),
+        )
+    )
+    if ended.rowcount and is_final:
+        event_position = connection.scalar(
+            select(deliveries.c.event_position).where(deliveries.c.position == result.position)
+        )
+        _settle_event(connection, event_position)
+
+
+def _settle_event(connection: Connection, event_position: int | None) -> None:
+    """Let an event's state follow from its deliveries: for each receiver the newest counts."""
+    rows = connection.execute(
+        select(deliveries.c.receiver, deliveries.c.state, deliveries.c.finished_at)
+        .where(deliveries.c.event_position == event_position)
+        .order_by(deliveries.c.position)
+    ).all()
+    newest = {row.receiver: row.state for row in rows}.values()
+    if any(row.finished_at is None for row in rows):
+        held = all(row.state == DeliveryState.HELD.value for row in rows if row.finished_at is None)
+        state = EventState.HELD if held else EventState.OPEN
+    elif DeliveryState.DEAD.value in newest:
+        state = EventState.FAILED
+    elif DeliveryState.DELIVERED.value in newest:
+        state = EventState.DELIVERED
+    else:
+        state = EventState.IGNORED
+    connection.execute(
+        update(events).where(events.c.position == event_position).values(state=state.value)
+    )
+
+
+def _state_unclaimed() -> Any:
+    """Where a delivery stands that was claimed but not tried: where it stood before."""
+    return case(
+        (deliveries.c.attempts_made > 0, DeliveryState.WAITING.value),
+        else_=DeliveryState.PENDING.value,
+    )
+
+
+def _by_id(connection: Connection, wanted: str) -> Row[Any]:
+    row = connection.execute(select(deliveries).where(deliveries.c.id == wanted)).one_or_none()
+    if row is None:
+        raise NotFound(f"no delivery has the id {wanted}")
+    return row
+
+
+def _storable(text: str | None) -> str | None:
+    """Cut a text to its beginning; PostgreSQL cannot keep a NUL."""
+    return text[:LONGEST_ANSWER].replace("\0", "") if text else None
