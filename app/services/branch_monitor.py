@@ -1,0 +1,244 @@
+"""One poll of one repository: ask for its refs, compare them, and owe what changed.
+
+The snapshot moves on and its events are owed in one transaction, so that no change can be seen and
+then forgotten; no transaction is open while the forge is asked.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from app.domain.errors import ForgeAnswerInvalid
+from app.domain.event import Event, record
+from app.domain.refs import RefFilter
+from app.domain.repository import Repository
+from app.domain.snapshot import Change, Refs, diff, digest
+from app.forges.client import GitClient, RefsReply
+from app.settings.types import Receiver
+from app.storage.records import Advance, Owed, Watched
+
+log = logging.getLogger(__name__)
+
+# More updated refs than this in one poll are not each asked whether they were forced: it would
+# take longer than the next interval, and the changes matter more than the flag.
+MOST_FORCED_QUESTIONS = 20
+FORCED_QUESTION_S = 2.0
+# The key under which a validator keeps the digest of the snapshot it belongs to.
+SNAPSHOT = "snapshot"
+
+
+class Store(Protocol):
+    """Where snapshots are kept and events are owed."""
+
+    def snapshot(self, repository_id: int) -> dict[str, str]:
+        """Return the refs as they were last written."""
+        ...
+
+    def advance(self, step: Advance, *, fence: int) -> bool:
+        """Take the step whole, or not at all; False when the snapshot is no longer its start."""
+        ...
+
+    def watched(self, repository_id: int) -> Watched:
+        """Return what the database knows of a repository."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a poll found: the repository's new standing, and the events that are now owed."""
+
+    watched: Watched
+    events: tuple[Event, ...] = ()
+    changed: bool = False
+
+
+class BranchMonitor:
+    """Polls repositories; safe to call from many threads, one at a time for each repository."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        client_for: Callable[[Repository], GitClient],
+        receivers: Mapping[str, Receiver],
+        now: Callable[[], datetime],
+        fence: int,
+        timeout: timedelta,
+        trigger_on_baseline: bool = False,
+    ) -> None:
+        self._store = store
+        self._client_for = client_for
+        self._receivers = receivers
+        self._now = now
+        self._fence = fence
+        self._timeout_s = timeout.total_seconds()
+        self._trigger_on_baseline = trigger_on_baseline
+        # Repositories whose last answer held no ref at all; believed when it comes twice.
+        self._doubted: set[int] = set()
+
+    def poll(self, repository: Repository, known: Watched, *, catch_up: bool = False) -> Finding:
+        """Ask once and write down what is new; nothing is written when nothing is.
+
+        Args:
+            repository: What to ask for, and who is owed its changes.
+            known: Its standing after the last poll.
+            catch_up: Whether the last poll was longer ago than it should be, for our own reasons.
+
+        Raises:
+            ForgeError: The refs could not be told; nothing has changed.
+            StorageError: They could not be written; nothing has changed.
+        """
+        is_same_question = known.digest is not None and known.watched == patterns_of(
+            repository.refs
+        )
+        client = self._client_for(repository)
+        reply = client.list_refs(
+            repository,
+            validator=_validator_of(known) if is_same_question else {},
+            timeout_s=self._timeout_s,
+        )
+        if reply.refs is None:
+            self._doubted.discard(known.id)
+            return Finding(_seen(known, reply))
+        after = {ref: at for ref, at in reply.refs.items() if repository.refs.watches(ref)}
+        to_digest = digest(after)
+        if is_same_question and to_digest == known.digest:
+            self._doubted.discard(known.id)
+            return Finding(_seen(known, reply))
+        self._doubt(known, reply.refs)
+        return self._advance(repository, known, reply, after, to_digest, catch_up=catch_up)
+
+    def _doubt(self, known: Watched, refs: Refs) -> None:
+        """Refuse an answer without any ref the first time: servers lie so when they are unwell."""
+        if refs or known.refs_count == 0 or known.id in self._doubted:
+            self._doubted.discard(known.id)
+            return
+        self._doubted.add(known.id)
+        raise ForgeAnswerInvalid(
+            f"it told no refs at all where there were {known.refs_count}; "
+            "it is asked again before that is believed"
+        )
+
+    def _advance(
+        self,
+        repository: Repository,
+        known: Watched,
+        reply: RefsReply,
+        after: Refs,
+        to_digest: str,
+        *,
+        catch_up: bool,
+    ) -> Finding:
+        before = self._store.snapshot(known.id) if known.digest is not None else {}
+        moved = diff(before, after)
+        events = self._events(repository, known, moved, catch_up=catch_up)
+        step = Advance(
+            repository_id=known.id,
+            from_sequence=known.sequence,
+            from_digest=known.digest,
+            to_digest=to_digest,
+            watched=patterns_of(repository.refs),
+            refs_count=len(after),
+            default_branch=reply.default_branch or known.default_branch,
+            upserts={c.ref: c.after for c in moved if c.after is not None},
+            removals=tuple(c.ref for c in moved if c.after is None),
+            events=events,
+            owed=tuple(self._owed(repository, events)),
+            at=self._now(),
+        )
+        if not self._store.advance(step, fence=self._fence):
+            log.warning("snapshot had moved meanwhile", extra={"repository": repository.name})
+            return Finding(self._store.watched(known.id))
+        return Finding(_advanced(known, step, reply), events, changed=bool(events))
+
+    def _events(
+        self, repository: Repository, known: Watched, moved: Sequence[Change], *, catch_up: bool
+    ) -> tuple[Event, ...]:
+        told = [change for change in moved if self._is_news(repository.refs, known, change)]
+        forced = self._forced(repository, told)
+        at = self._now()
+        return tuple(
+            record(
+                change,
+                key=known.key,
+                sequence=sequence,
+                detected_at=at,
+                forced=forced.get(change.ref),
+                catch_up=catch_up,
+            )
+            for sequence, change in enumerate(told, start=known.sequence + 1)
+        )
+
+    def _is_news(self, wanted: RefFilter, known: Watched, change: Change) -> bool:
+        """Tell a change of the repository from a change of what we look at."""
+        if known.watched is None:
+            return self._trigger_on_baseline
+        looked_at = filter_of(known.watched)
+        return looked_at.watches(change.ref) and wanted.watches(change.ref)
+
+    def _forced(self, repository: Repository, changes: Sequence[Change]) -> dict[str, bool | None]:
+        updated = [(c.ref, c.before, c.after) for c in changes if c.before and c.after]
+        if len(updated) > MOST_FORCED_QUESTIONS:
+            return {}
+        client = self._client_for(repository)
+        return {
+            ref: client.is_forced(
+                repository, before=before, after=after, timeout_s=FORCED_QUESTION_S
+            )
+            for ref, before, after in updated
+        }
+
+    def _owed(self, repository: Repository, events: Sequence[Event]) -> list[Owed]:
+        wanted_by = [self._receivers[n] for n in repository.receivers if n in self._receivers]
+        return [
+            Owed(event.id, receiver.name, receiver.payload)
+            for event in events
+            for receiver in wanted_by
+            if event.kind.change in receiver.changes
+        ]
+
+
+def patterns_of(chosen: RefFilter) -> dict[str, list[str]]:
+    """Spell a filter as the snapshot keeps it."""
+    return {"branches": list(chosen.branches), "tags": list(chosen.tags)}
+
+
+def filter_of(patterns: Mapping[str, list[str]]) -> RefFilter:
+    """Read back what ``patterns_of`` spelled."""
+    return RefFilter(tuple(patterns["branches"]), tuple(patterns["tags"]))
+
+
+def _validator_of(known: Watched) -> dict[str, str]:
+    """Return the validator, if it is the present snapshot's.
+
+    The two are not written together. With another snapshot's validator, a repository that moved
+    and moved back would seem not to have moved at all.
+    """
+    validator = dict(known.validator)
+    return validator if validator.pop(SNAPSHOT, None) == known.digest else {}
+
+
+def _seen(known: Watched, reply: RefsReply) -> Watched:
+    """Keep the standing, with the validator of the newest answer."""
+    fresh = reply.validator or ({} if reply.refs is not None else _validator_of(known))
+    return replace(known, validator=_bound(fresh, known.digest), read_by=reply.read_by)
+
+
+def _bound(validator: Mapping[str, str], to_digest: str | None) -> dict[str, str]:
+    return {**validator, SNAPSHOT: to_digest} if validator and to_digest else {}
+
+
+def _advanced(known: Watched, step: Advance, reply: RefsReply) -> Watched:
+    return replace(
+        known,
+        sequence=known.sequence + len(step.events),
+        digest=step.to_digest,
+        watched=step.watched,
+        refs_count=step.refs_count,
+        default_branch=step.default_branch,
+        last_change_at=step.at if step.events else known.last_change_at,
+        validator=_bound(reply.validator, step.to_digest),
+        read_by=reply.read_by,
+    )

@@ -1,0 +1,163 @@
+"""Which of the processes that share a database polls and delivers: the one that holds the lease."""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Protocol
+
+from app.domain.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+# A dead process is replaced after this long; a stalled one must have stopped sending by then.
+TTL = timedelta(seconds=5)
+RENEW_S = 1.5
+
+
+class Lease(Protocol):
+    """One row that one process at a time holds."""
+
+    def try_acquire(self) -> int | None:
+        """Take it if it is free or its holder is dead; return the fencing number."""
+        ...
+
+    def renew(self) -> bool:
+        """Keep it; False when another process has taken it."""
+        ...
+
+    def release(self) -> None:
+        """Give it back, if it is still held."""
+        ...
+
+
+class Leadership:
+    """Seeks the lease, keeps it, and tells when it was won and when it was lost.
+
+    ``on_gain`` and ``on_loss`` are called from this object's own thread and may take their time:
+    renewals go on in another.
+    """
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        on_gain: Callable[[int], None],
+        on_loss: Callable[[], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._lease = lease
+        self._on_gain = on_gain
+        self._on_loss = on_loss
+        self._monotonic = monotonic
+        self._stopping = threading.Event()
+        self._over = threading.Event()  # the term shall end, for whatever reason
+        self._done = threading.Event()  # the term has ended; the lease need not be kept
+        self._renewed_at: float | None = None
+        self._fence: int | None = None
+        self._first_try = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
+
+    def start(self) -> None:
+        """Seek the lease."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Give the lease back, after ``on_loss`` has ended the work that needs it."""
+        self._stopping.set()
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def lose(self) -> None:
+        """Say that a write was refused because another process holds the lease now."""
+        self._renewed_at = None
+        self._over.set()
+
+    def wait_for_first_try(self, timeout_s: float) -> bool:
+        """Wait until it is known whether this process begins as the active one."""
+        return self._first_try.wait(timeout_s)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this process holds the lease, as far as it can know."""
+        return self._fence is not None
+
+    @property
+    def may_send(self) -> bool:
+        """Whether the lease is surely still held: no other process can have taken it yet."""
+        renewed_at = self._renewed_at
+        return (
+            renewed_at is not None
+            and self._monotonic() - renewed_at < TTL.total_seconds()
+        )
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the lease is sought or kept."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            begun_at = self._monotonic()
+            fence = self._try()
+            if fence is None:
+                self._first_try.set()
+                self._stopping.wait(RENEW_S / 2)
+                continue
+            self._hold(fence, begun_at)
+
+    def _try(self) -> int | None:
+        try:
+            return self._lease.try_acquire()
+        except StorageError as error:
+            log.warning("lease cannot be asked for", extra={"error": str(error)})
+            return None
+
+    def _hold(self, fence: int, begun_at: float) -> None:
+        """Do the work of the active process until the lease is lost or given up."""
+        self._over.clear()
+        self._done.clear()
+        self._renewed_at = begun_at
+        self._fence = fence
+        keeper = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
+        keeper.start()
+        log.info("this process polls and delivers now", extra={"fence": fence})
+        try:
+            self._on_gain(fence)
+            self._first_try.set()
+            if not self._stopping.is_set():
+                self._over.wait()
+        except Exception:  # one of the loops that must not die
+            log.exception("the active work could not begin")
+            self._stopping.wait(RENEW_S)
+        finally:
+            self._on_loss()
+            self._done.set()
+            keeper.join()
+            self._fence = None
+            self._renewed_at = None
+            self._give_back()
+
+    def _keep(self) -> None:
+        """Renew the lease, also while the work that needs it is being ended."""
+        while not self._done.wait(RENEW_S):
+            begun_at = self._monotonic()
+            try:
+                is_kept = self._lease.renew()
+            except StorageError as error:
+                log.warning("lease could not be renewed", extra={"error": str(error)})
+                if not self.may_send:
+                    self._over.set()
+                continue
+            if not is_kept:
+                log.warning("another process polls and delivers now")
+                self.lose()
+                return
+            self._renewed_at = begun_at
+
+    def _give_back(self) -> None:
+        try:
+            self._lease.release()
+        except StorageError as error:
+            log.warning("lease could not be given back", extra={"error": str(error)})

@@ -1,0 +1,158 @@
+"""A repository's turn: poll it, note how it went, and say when its next turn is."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from app.domain.cadence import Pace, Turn, next_turn
+from app.domain.errors import LeaseLost, RepoSentryError
+from app.domain.event import Event
+from app.domain.repository import Repository
+from app.services.branch_monitor import BranchMonitor, Finding
+from app.services.catalog import Catalog, Entry
+from app.services.scheduler import Call, NextCall
+from app.storage.records import PollRecord, Watched
+
+log = logging.getLogger(__name__)
+
+# Waits after a failure are lengthened by up to this share, so that the repositories of a forge
+# that failed together do not come back together.
+FAILURE_JITTER = 0.1
+
+
+class Observer(Protocol):
+    """Hears of every change as it is recorded."""
+
+    def found(self, repository: Repository, event: Event) -> None:
+        """Take note; must not block and must not raise."""
+        ...
+
+
+class Poller:
+    """Serves the scheduler's calls."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        monitor: BranchMonitor,
+        observers: tuple[Observer, ...],
+        owed: Callable[[], None],
+        lease_lost: Callable[[], None],
+        now: Callable[[], datetime],
+        chance: Callable[[], float],
+        ceiling: timedelta,
+        timeout: timedelta,
+    ) -> None:
+        self._catalog = catalog
+        self._monitor = monitor
+        self._observers = observers
+        self._owed = owed
+        self._lease_lost = lease_lost
+        self._now = now
+        self._chance = chance
+        self._ceiling = ceiling
+        self._timeout = timeout
+
+    def poll(self, repository_id: int, call: Call) -> NextCall:
+        """Serve one call, whatever the outcome."""
+        entry = self._catalog.get(repository_id)
+        started_at = self._now()
+        error: RepoSentryError | None = None
+        finding = Finding(entry.watched)
+        try:
+            finding = self._monitor.poll(
+                entry.repository, entry.watched, catch_up=self._is_catch_up(entry, started_at)
+            )
+        except LeaseLost:
+            self._lease_lost()
+            return NextCall(started_at + self._ceiling, self._ceiling)
+        except RepoSentryError as failure:
+            error = failure
+        return self._conclude(entry, finding, error, started_at=started_at, reason=call.reason)
+
+    def _is_catch_up(self, entry: Entry, at: datetime) -> bool:
+        """Tell whether the last poll was longer ago than its own plan explains."""
+        watched = entry.watched
+        if watched.last_poll_at is None or watched.next_poll_at is None:
+            return False
+        return at - watched.next_poll_at > entry.repository.interval + self._timeout
+
+    def _conclude(
+        self,
+        entry: Entry,
+        finding: Finding,
+        error: RepoSentryError | None,
+        *,
+        started_at: datetime,
+        reason: str,
+    ) -> NextCall:
+        ended_at = self._now()
+        failures = entry.watched.failures + 1 if error else 0
+        pace = Pace(entry.repository.interval, self._ceiling)
+        turn = next_turn(pace, now=ended_at, failures=failures, error=error)
+        if error:
+            jitter = turn.wait * FAILURE_JITTER * self._chance()
+            turn = Turn(turn.at + jitter, turn.wait + jitter, turn.reason)
+        record = PollRecord(
+            repository_id=entry.watched.id,
+            started_at=started_at,
+            duration_ms=round((ended_at - started_at).total_seconds() * 1000),
+            reason=reason,
+            outcome="failed" if error else "changed" if finding.changed else "unchanged",
+            read_by=None if error else finding.watched.read_by,
+            changes=len(finding.events),
+            error_code=error.code if error else None,
+            error_message=str(error) if error else None,
+        )
+        self._report(entry, finding, record)
+        self._catalog.note(_standing(finding.watched, record, turn, failures, ended_at), record)
+        return NextCall(turn.at, turn.wait, "retry" if error else "schedule")
+
+    def _report(self, entry: Entry, finding: Finding, record: PollRecord) -> None:
+        repository = entry.repository
+        if finding.events:
+            self._owed()
+        for event in finding.events:
+            log.info(
+                "change found",
+                extra={
+                    "repository": repository.name,
+                    "ref": event.ref,
+                    "kind": event.kind.value,
+                    "event": event.id,
+                },
+            )
+            for observer in self._observers:
+                observer.found(repository, event)
+        if record.outcome == "failed" and entry.watched.failures == 0:
+            log.warning(
+                "poll failed",
+                extra={
+                    "repository": repository.name,
+                    "code": record.error_code,
+                    "error": record.error_message,
+                },
+            )
+        elif record.outcome != "failed" and entry.watched.failures:
+            log.info("poll works again", extra={"repository": repository.name})
+        log.debug("poll finished", extra={"repository": repository.name, "outcome": record.outcome})
+
+
+def _standing(
+    watched: Watched, record: PollRecord, turn: Turn, failures: int, ended_at: datetime
+) -> Watched:
+    return replace(
+        watched,
+        last_poll_at=record.started_at,
+        last_outcome=record.outcome,
+        next_poll_at=turn.at,
+        next_poll_reason=turn.reason,
+        interval_s=turn.wait.total_seconds(),
+        failures=failures,
+        error_code=record.error_code,
+        error_message=record.error_message,
+        error_since=(watched.error_since or ended_at) if failures else None,
+    )

@@ -1,0 +1,35 @@
+"""A git client that says what it is told to."""
+
+from collections.abc import Mapping
+
+from app.domain.repository import Repository
+from app.domain.snapshot import Refs
+from app.forges.client import RefsReply
+
+
+class FakeGitClient:
+    """Answers with ``refs``, or raises ``error``; knows unchanged refs by an ETag."""
+
+    def __init__(self, refs: Refs, *, etag: str = "1") -> None:
+        self.refs = dict(refs)
+        self.etag = etag
+        self.error: Exception | None = None
+        self.forced: bool | None = None
+        self.validators: list[Mapping[str, str]] = []
+        self.default_branch: str | None = "refs/heads/main"
+
+    def list_refs(
+        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+    ) -> RefsReply:
+        self.validators.append(validator)
+        if self.error is not None:
+            raise self.error
+        tag = {"etag": self.etag}
+        if dict(validator) == tag:
+            return RefsReply(None, "rest", validator=tag)
+        return RefsReply(dict(self.refs), "rest", validator=tag, default_branch=self.default_branch)
+
+    def is_forced(
+        self, repository: Repository, *, before: str, after: str, timeout_s: float
+    ) -> bool | None:
+        return self.forced

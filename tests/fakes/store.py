@@ -1,0 +1,81 @@
+"""A database of one's own making: what the services need of it, in a dict."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from app.domain.errors import LeaseLost, StorageUnavailable
+from app.domain.event import Event
+from app.domain.repository import Repository
+from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
+
+FENCE = 7
+
+
+@dataclass
+class FakeStore:
+    """Obeys the stores that the catalog and the branch monitor ask for."""
+
+    fence: int = FENCE
+    refs: dict[int, dict[str, str]] = field(default_factory=dict)
+    known: dict[int, Watched] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    owed: list[Owed] = field(default_factory=list)
+    states: list[PollState] = field(default_factory=list)
+    records: list[PollRecord] = field(default_factory=list)
+    is_down: bool = False
+    has_moved: bool = False
+
+    def _check(self, fence: int) -> None:
+        if self.is_down:
+            raise StorageUnavailable("the disk is full")
+        if fence != self.fence:
+            raise LeaseLost("another process polls")
+
+    def sync_repositories(
+        self, wanted: Sequence[Repository], *, now: datetime, fence: int
+    ) -> list[Watched]:
+        self._check(fence)
+        made = [
+            Watched(id=number, key=r.url, name=r.name, url=r.url, forge=r.forge)
+            for number, r in enumerate(wanted, start=1)
+        ]
+        for one in made:
+            self.known.setdefault(one.id, one)
+        return [self.known[one.id] for one in made]
+
+    def watched(self, repository_id: int) -> Watched:
+        return self.known[repository_id]
+
+    def snapshot(self, repository_id: int) -> dict[str, str]:
+        return dict(self.refs.get(repository_id, {}))
+
+    def advance(self, step: Advance, *, fence: int) -> bool:
+        self._check(fence)
+        if self.has_moved:
+            return False
+        refs = self.refs.setdefault(step.repository_id, {})
+        for ref in step.removals:
+            del refs[ref]
+        refs.update(step.upserts)
+        self.events.extend(step.events)
+        self.owed.extend(step.owed)
+        if step.repository_id in self.known:
+            self.known[step.repository_id] = replace(
+                self.known[step.repository_id],
+                sequence=step.from_sequence + len(step.events),
+                digest=step.to_digest,
+            )
+        return True
+
+    def flush_polls(
+        self, states: Sequence[PollState], records: Sequence[PollRecord], *, fence: int
+    ) -> None:
+        self._check(fence)
+        self.states.extend(states)
+        self.records.extend(records)
+
+
+def some_refs(**branches: str) -> Mapping[str, str]:
+    """Spell branches briefly: ``some_refs(main="a1")``; ids are padded to their full length."""
+    return {f"refs/heads/{name}": at.ljust(40, "0") for name, at in branches.items()}

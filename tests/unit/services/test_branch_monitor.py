@@ -1,0 +1,274 @@
+"""What one poll makes of one answer."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from app.domain.errors import ForgeAnswerInvalid, ForgeUnavailable, LeaseLost
+from app.domain.event import EventKind
+from app.domain.refs import RefFilter
+from app.domain.repository import Repository
+from app.services.branch_monitor import BranchMonitor, Finding
+from app.settings.types import Receiver
+from app.storage.records import Watched
+from tests.fakes.clock import FakeClock
+from tests.fakes.git_client import FakeGitClient
+from tests.fakes.store import FENCE, FakeStore, some_refs
+
+WEBSITE = Repository("acme/website", "https://git.example.com/acme/website", receivers=("ci",))
+UNSEEN = Watched(1, WEBSITE.url, WEBSITE.name, WEBSITE.url, WEBSITE.forge)
+CI = Receiver("ci", "https://ci.example.com/")
+
+
+class Scene:
+    """A monitor with its surroundings, and what is known after each poll."""
+
+    def __init__(
+        self, refs: Mapping[str, str], *, repository: Repository = WEBSITE, trigger: bool = False
+    ) -> None:
+        self.store = FakeStore(known={1: UNSEEN})
+        self.client = FakeGitClient(refs)
+        self.clock = FakeClock()
+        self.repository = repository
+        self.known = UNSEEN
+        self.receivers = {"ci": CI}
+        self.trigger = trigger
+        self.fence = FENCE
+        self.monitor = self._monitor()
+
+    def _monitor(self) -> BranchMonitor:
+        return BranchMonitor(
+            store=self.store,
+            client_for=lambda repository: self.client,
+            receivers=self.receivers,
+            now=self.clock,
+            fence=self.fence,
+            timeout=timedelta(seconds=10),
+            trigger_on_baseline=self.trigger,
+        )
+
+    def poll(self, **refs: str) -> Finding:
+        if refs:
+            self.client.refs = dict(some_refs(**refs))
+            self.client.etag += "x"
+        finding = self.monitor.poll(self.repository, self.known)
+        self.known = finding.watched
+        return finding
+
+
+def told(finding: Finding) -> list[tuple[str, str]]:
+    return [(event.kind.value, event.name) for event in finding.events]
+
+
+def test_the_first_snapshot_is_taken_in_silence() -> None:
+    scene = Scene(some_refs(main="a1"))
+
+    finding = scene.poll()
+
+    assert finding.events == ()
+    assert scene.store.refs[1] == some_refs(main="a1")
+    assert scene.known.default_branch == "refs/heads/main"
+
+
+def test_the_first_snapshot_makes_events_where_that_is_wanted() -> None:
+    scene = Scene(some_refs(dev="b1", main="a1"), trigger=True)
+
+    finding = scene.poll()
+
+    assert told(finding) == [("branch_created", "dev"), ("branch_created", "main")]
+
+
+def test_created_updated_and_deleted_refs_are_owed_in_order_without_a_gap() -> None:
+    scene = Scene(some_refs(main="a1", old="a1"))
+    scene.poll()
+
+    finding = scene.poll(main="b2", new="b2")
+
+    assert told(finding) == [
+        ("branch_updated", "main"),
+        ("branch_created", "new"),
+        ("branch_deleted", "old"),
+    ]
+    assert [event.sequence for event in finding.events] == [1, 2, 3]
+    assert [owed.event_id for owed in scene.store.owed] == [e.id for e in finding.events]
+    assert scene.known.sequence == 3
+
+
+def test_an_unchanged_repository_writes_nothing() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.store.is_down = True
+
+    finding = scene.poll()
+
+    assert not finding.changed
+    assert scene.client.validators[-1] == {"etag": "1"}
+
+
+def test_the_same_refs_under_another_validator_are_no_change() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.etag = "another"
+
+    finding = scene.poll()
+
+    assert not finding.changed
+    assert scene.known.validator["etag"] == "another"
+
+
+def test_another_snapshots_validator_is_never_sent() -> None:
+    """A repository that moved and moved back would seem not to have moved."""
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    stale = scene.known.validator
+    scene.poll(main="b2")
+    scene.known = type(scene.known)(
+        **{
+            name: getattr(scene.known, name)
+            for name in scene.known.__slots__
+            if name != "validator"
+        },
+        validator=stale,
+    )
+    scene.client.etag = "1"
+
+    finding = scene.poll()
+    scene.client.refs = dict(some_refs(main="a1"))
+    scene.client.etag = "1"
+
+    assert scene.client.validators[-1] == {}
+    assert not finding.changed
+
+
+def test_refs_that_no_pattern_chooses_are_not_seen() -> None:
+    chosen = Repository(
+        WEBSITE.name, WEBSITE.url, refs=RefFilter(("*", "!wip/*")), receivers=("ci",)
+    )
+    scene = Scene({**some_refs(main="a1"), "refs/pull/7/head": "c" * 40}, repository=chosen)
+    scene.poll()
+    scene.client.refs |= {"refs/heads/wip/x": "d" * 40, "refs/pull/8/head": "e" * 40}
+    scene.client.etag = "2"
+
+    assert told(scene.poll()) == []
+
+
+def test_a_changed_pattern_is_not_mistaken_for_a_changed_repository() -> None:
+    scene = Scene({**some_refs(main="a1", dev="a1"), "refs/tags/v1": "a" * 40})
+    scene.poll()
+    scene.repository = Repository(
+        WEBSITE.name, WEBSITE.url, refs=RefFilter(("main",), ("v*",)), receivers=("ci",)
+    )
+
+    adopted = scene.poll()
+    scene.client.refs["refs/tags/v2"] = "b" * 40
+    scene.client.etag = "2"
+    later = scene.poll()
+
+    assert told(adopted) == []
+    assert set(scene.store.refs[1]) == {"refs/heads/main", "refs/tags/v1", "refs/tags/v2"}
+    assert told(later) == [("tag_created", "v2")]
+
+
+def test_a_changed_pattern_hides_no_change_of_what_both_patterns_choose() -> None:
+    scene = Scene(some_refs(main="a1", dev="a1"))
+    scene.poll()
+    scene.repository = Repository(
+        WEBSITE.name, WEBSITE.url, refs=RefFilter(("main",)), receivers=("ci",)
+    )
+
+    assert told(scene.poll(main="b2", dev="b2")) == [("branch_updated", "main")]
+
+
+def test_an_answer_without_any_ref_is_believed_only_when_it_comes_twice() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.refs, scene.client.etag = {}, "2"
+
+    with pytest.raises(ForgeAnswerInvalid, match="asked again"):
+        scene.poll()
+    believed = scene.poll()
+
+    assert told(believed) == [("branch_deleted", "main")]
+
+
+def test_a_server_that_lied_once_and_recovered_invents_nothing() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.refs, scene.client.etag = {}, "2"
+    with pytest.raises(ForgeAnswerInvalid):
+        scene.poll()
+
+    recovered = scene.poll(main="a1")
+    scene.client.refs, scene.client.etag = {}, "3"
+
+    assert told(recovered) == []
+    with pytest.raises(ForgeAnswerInvalid):
+        scene.poll()
+
+
+def test_a_forge_that_does_not_answer_leaves_everything_as_it_was() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.error = ForgeUnavailable("timed out after 10 s")
+
+    with pytest.raises(ForgeUnavailable):
+        scene.poll()
+
+    assert scene.store.refs[1] == some_refs(main="a1")
+    assert scene.store.events == []
+
+
+def test_a_process_that_lost_the_lease_writes_nothing() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.store.fence += 1
+
+    with pytest.raises(LeaseLost):
+        scene.poll(main="b2")
+
+    assert scene.store.events == []
+
+
+def test_a_snapshot_that_moved_meanwhile_is_read_again() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.store.has_moved = True
+
+    finding = scene.poll(main="b2")
+
+    assert finding.events == ()
+    assert finding.watched == scene.store.known[1]
+
+
+@pytest.mark.parametrize("forced", [True, False, None])
+def test_a_rewound_branch_is_marked_where_it_can_be_told(forced: bool | None) -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.forced = forced
+
+    finding = scene.poll(main="b2")
+
+    assert finding.events[0].forced is forced
+    assert finding.events[0].kind is EventKind.BRANCH_UPDATED
+
+
+def test_a_receiver_is_owed_only_the_changes_that_it_wants() -> None:
+    scene = Scene(some_refs(main="a1", old="a1"))
+    scene.receivers["ci"] = Receiver("ci", CI.url, changes=("updated",))
+    scene.poll()
+
+    finding = scene.poll(main="b2", new="b2")
+
+    assert len(finding.events) == 3
+    assert [owed.event_id for owed in scene.store.owed] == [finding.events[0].id]
+
+
+def test_the_same_change_found_again_after_a_crash_has_the_same_id() -> None:
+    first, second = Scene(some_refs(main="a1")), Scene(some_refs(main="a1"))
+    first.poll()
+    second.poll()
+
+    ids = {scene.poll(main="b2").events[0].id for scene in (first, second)}
+
+    assert len(ids) == 1

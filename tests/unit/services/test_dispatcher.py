@@ -1,0 +1,234 @@
+"""What is owed is sent in order, again and again, until it is taken or given up."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from app.delivery.payloads import Rendered
+from app.domain.delivery import Answer, DeliveryState, Parcel, RetryPolicy
+from app.domain.errors import PayloadUnrenderable
+from app.services.dispatcher import Dispatcher
+from app.settings.types import Receiver
+from tests.fakes.clock import FakeClock
+from tests.fakes.outbox import FakeOutbox, FakeSenders, a_parcel
+from tests.fakes.store import FENCE
+from tests.fakes.waiting import wait_until
+
+TAKEN = Answer(202)
+BUSY = Answer(503)
+CI = Receiver("ci", "https://ci.example.com/", concurrency=2)
+
+
+class Scene:
+    """A dispatcher with its surroundings."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.outbox = FakeOutbox()
+        self.senders = FakeSenders(lambda delivery, tried: TAKEN)
+        self.receivers = {"ci": CI}
+        self.may_send = True
+        self.lost = threading.Event()
+        self.render: Callable[[Parcel], Rendered] = lambda parcel: Rendered(b"{}", {})
+        self.dispatcher: Dispatcher | None = None
+
+    def start(self) -> Dispatcher:
+        self.dispatcher = Dispatcher(
+            outbox=self.outbox,
+            receivers=self.receivers,
+            sender_for=self.senders.for_receiver,
+            render=self.render,
+            observers=(),
+            fence=FENCE,
+            may_send=lambda: self.may_send,
+            lease_lost=self.lost.set,
+            now=self.clock,
+            chance=lambda: 0.0,
+        )
+        self.dispatcher.start()
+        return self.dispatcher
+
+    def go(self, **duration: float) -> None:
+        """Let time pass, and have the dispatcher notice."""
+        assert self.dispatcher is not None
+        self.clock.go(**duration)
+        self.dispatcher.owed()
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    if made.dispatcher is not None:
+        assert made.dispatcher.stop(5)
+
+
+def sent(*positions: int) -> list[str]:
+    return [f"delivery-{position}" for position in positions]
+
+
+def test_what_is_owed_at_the_start_is_sent_in_order(scene: Scene) -> None:
+    scene.outbox.owe(*(a_parcel(position) for position in range(1, 51)))
+
+    scene.start()
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(*range(1, 51))
+
+
+def test_what_is_owed_later_is_sent_when_it_is_told(scene: Scene) -> None:
+    dispatcher = scene.start()
+    scene.outbox.owe(a_parcel(1))
+
+    dispatcher.owed()
+
+    wait_until(lambda: scene.senders.sent == sent(1))
+
+
+def test_a_delivery_that_must_wait_holds_its_successors_back(scene: Scene) -> None:
+    scene.senders.answer = lambda delivery, tried: (
+        BUSY if delivery == "delivery-2" and tried == 1 else TAKEN
+    )
+    scene.outbox.owe(*(a_parcel(position) for position in (1, 2, 3)))
+    scene.start()
+    wait_until(lambda: len(scene.outbox.results) == 2)
+
+    scene.go(seconds=4)
+    before = list(scene.senders.sent)
+    scene.go(seconds=2)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert before == sent(1, 2)
+    assert scene.senders.sent == sent(1, 2, 2, 3)
+    assert scene.outbox.released == [3]
+
+
+def test_another_repository_does_not_wait_for_it(scene: Scene) -> None:
+    scene.senders.answer = lambda delivery, tried: BUSY if delivery == "delivery-1" else TAKEN
+    scene.outbox.owe(a_parcel(1), a_parcel(2, repository_id=2))
+
+    scene.start()
+
+    wait_until(lambda: 2 not in scene.outbox.owed and len(scene.outbox.results) == 2)
+
+
+def test_a_dead_delivery_lets_its_successors_go_on(scene: Scene) -> None:
+    scene.senders.answer = lambda delivery, tried: (
+        Answer(400) if delivery == "delivery-1" else TAKEN
+    )
+    scene.outbox.owe(a_parcel(1), a_parcel(2))
+
+    scene.start()
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.outbox.states() == [DeliveryState.DEAD, DeliveryState.DELIVERED]
+
+
+def test_it_gives_up_when_it_has_tried_long_enough(scene: Scene) -> None:
+    patience = RetryPolicy(give_up=timedelta(seconds=12))
+    scene.receivers["ci"] = Receiver("ci", CI.url, retry=patience)
+    scene.senders.answer = lambda delivery, tried: BUSY
+    scene.outbox.owe(a_parcel(1))
+    scene.start()
+    wait_until(lambda: len(scene.outbox.results) == 1)
+
+    scene.go(seconds=5)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.outbox.states() == [DeliveryState.WAITING, DeliveryState.DEAD]
+
+
+def test_retry_after_is_honoured(scene: Scene) -> None:
+    asked = Answer(429, retry_after=timedelta(seconds=90))
+    scene.senders.answer = lambda delivery, tried: asked if tried == 1 else TAKEN
+    scene.outbox.owe(a_parcel(1))
+    scene.start()
+    wait_until(lambda: len(scene.outbox.results) == 1)
+
+    scene.go(seconds=89)
+    too_early = len(scene.senders.sent)
+    scene.go(seconds=1)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert too_early == 1
+
+
+def test_a_receiver_that_is_gone_is_disabled(scene: Scene) -> None:
+    scene.senders.answer = lambda delivery, tried: Answer(410)
+    scene.outbox.owe(a_parcel(1))
+    dispatcher = scene.start()
+    wait_until(lambda: scene.outbox.closed == {"ci"})
+
+    scene.outbox.owe(a_parcel(2, repository_id=2))
+    dispatcher.owed()
+    scene.outbox.closed.clear()
+    dispatcher.take_stock()
+
+    wait_until(lambda: scene.senders.sent == sent(1, 2))
+
+
+def test_what_cannot_be_spelled_is_dead_and_says_why(scene: Scene) -> None:
+    def refuse(parcel: Parcel) -> Rendered:
+        raise PayloadUnrenderable("no such format: morse")
+
+    scene.render = refuse
+    scene.outbox.owe(a_parcel(1))
+
+    scene.start()
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.outbox.results[0].answer.error == "no such format: morse"
+    assert scene.senders.sent == []
+
+
+def test_an_attempt_is_recorded_once_the_database_is_back_and_not_repeated(scene: Scene) -> None:
+    def take_and_fail(delivery: str, tried: int) -> Answer:
+        scene.outbox.is_down = True
+        return TAKEN
+
+    scene.senders.answer = take_and_fail
+    scene.outbox.owe(a_parcel(1))
+    scene.start()
+    wait_until(lambda: scene.senders.sent == sent(1))
+
+    scene.outbox.is_down = False
+    scene.go(seconds=2)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(1)
+
+
+def test_nothing_is_sent_once_the_lease_may_be_anothers(scene: Scene) -> None:
+    scene.may_send = False
+    scene.outbox.owe(a_parcel(1))
+
+    scene.start()
+
+    wait_until(lambda: 1 in scene.outbox.released)
+    assert scene.senders.sent == []
+
+
+def test_a_lost_lease_is_told(scene: Scene) -> None:
+    scene.outbox.fence += 1
+
+    scene.start()
+
+    assert scene.lost.wait(5)
+
+
+def test_a_receiver_gets_no_more_at_once_than_it_wants(scene: Scene) -> None:
+    together = threading.Barrier(2, timeout=5)
+
+    def meet(delivery: str, tried: int) -> Answer:
+        together.wait()
+        return TAKEN
+
+    scene.senders.answer = meet
+    scene.outbox.owe(*(a_parcel(n, repository_id=n) for n in range(1, 9)))
+
+    scene.start()
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.most_at_once["ci"] == 2

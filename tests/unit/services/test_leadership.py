@@ -1,0 +1,158 @@
+"""One process at a time polls and delivers."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from app.domain.errors import StorageUnavailable
+from app.services import leadership
+from app.services.leadership import Leadership
+from tests.fakes.waiting import wait_until
+
+
+class FakeLease:
+    """A lease that can be taken away."""
+
+    def __init__(self) -> None:
+        self.is_free = True
+        self.is_down = False
+        self.fence = 0
+        self.renewals = 0
+        self.released = threading.Event()
+
+    def try_acquire(self) -> int | None:
+        self._ask()
+        if not self.is_free:
+            return None
+        self.is_free = False
+        self.fence += 1
+        return self.fence
+
+    def renew(self) -> bool:
+        self._ask()
+        self.renewals += 1
+        return not self.is_free
+
+    def release(self) -> None:
+        self.released.set()
+
+    def _ask(self) -> None:
+        if self.is_down:
+            raise StorageUnavailable("the database is restarting")
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.lease = FakeLease()
+        self.gained: list[int] = []
+        self.lost = 0
+        self.seconds = 0.0
+        self.on_gain: Callable[[int], None] = self.gained.append
+        self.leadership = Leadership(
+            lease=self.lease,
+            on_gain=self._gain,
+            on_loss=self._lose,
+            monotonic=lambda: self.seconds,
+        )
+
+    def _gain(self, fence: int) -> None:
+        self.on_gain(fence)
+
+    def _lose(self) -> None:
+        self.lost += 1
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setattr(leadership, "RENEW_S", 0.01)
+    made = Scene()
+    yield made
+    made.leadership.stop(5)
+    assert not made.leadership.is_alive
+
+
+def test_a_free_lease_is_taken_and_kept(scene: Scene) -> None:
+    scene.leadership.start()
+
+    assert scene.leadership.wait_for_first_try(5)
+    wait_until(lambda: scene.lease.renewals > 2)
+    assert scene.gained == [1]
+    assert scene.leadership.is_active
+    assert scene.leadership.may_send
+
+
+def test_a_standby_takes_over_when_the_lease_becomes_free(scene: Scene) -> None:
+    scene.lease.is_free = False
+    scene.leadership.start()
+    assert scene.leadership.wait_for_first_try(5)
+    assert not scene.leadership.is_active
+
+    scene.lease.is_free = True
+
+    wait_until(lambda: scene.gained == [1])
+
+
+def test_a_lease_taken_by_another_ends_the_term(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.gained == [1])
+
+    scene.lease.is_free = True
+
+    wait_until(lambda: scene.lost == 1)
+
+
+def test_a_refused_write_ends_the_term_and_a_new_one_may_follow(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.gained == [1])
+
+    scene.leadership.lose()
+    wait_until(lambda: scene.lost == 1)
+    scene.lease.is_free = True
+
+    wait_until(lambda: scene.gained == [1, 2])
+
+
+def test_a_short_outage_of_the_database_keeps_the_term(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.lease.renewals > 0)
+    scene.lease.is_down = True
+    scene.seconds += 1
+    scene.lease.is_down = False
+    so_far = scene.lease.renewals
+
+    wait_until(lambda: scene.lease.renewals > so_far)
+
+    assert scene.lost == 0
+
+
+def test_nothing_is_sent_once_the_lease_was_not_renewed_for_its_whole_time(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.lease.renewals > 0)
+    scene.lease.is_down = True
+
+    scene.seconds += leadership.TTL.total_seconds()
+
+    assert not scene.leadership.may_send
+    wait_until(lambda: scene.lost == 1)
+
+
+def test_stopping_ends_the_work_before_the_lease_is_given_back(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.gained == [1])
+
+    scene.leadership.stop(5)
+
+    assert scene.lost == 1
+    assert scene.lease.released.is_set()
+
+
+def test_work_that_cannot_begin_gives_the_lease_back(scene: Scene) -> None:
+    def fail(fence: int) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    scene.on_gain = fail
+    scene.leadership.start()
+
+    wait_until(scene.lease.released.is_set)
+    assert scene.lost >= 1

@@ -1,0 +1,198 @@
+"""A turn is noted, explained and followed by the next, however it went."""
+
+from datetime import timedelta
+
+import pytest
+
+from app.domain.errors import ForgeDenied, ForgeRateLimited, ForgeUnavailable, StorageUnavailable
+from app.domain.event import Event
+from app.domain.repository import Repository
+from app.services.branch_monitor import BranchMonitor
+from app.services.catalog import Catalog
+from app.services.poller import Poller
+from app.services.scheduler import Call, NextCall
+from app.storage.records import PollRecord, Watched
+from tests.fakes.clock import FakeClock
+from tests.fakes.git_client import FakeGitClient
+from tests.fakes.store import FENCE, FakeStore, some_refs
+
+WEBSITE = Repository("acme/website", "https://git.example.com/acme/website", receivers=("ci",))
+FLOOR = WEBSITE.interval
+
+
+class Scene:
+    """A poller with its surroundings, and what it told."""
+
+    def __init__(self) -> None:
+        self.store = FakeStore()
+        self.clock = FakeClock()
+        self.client = FakeGitClient(some_refs(main="a1"))
+        self.catalog = Catalog(self.store, now=self.clock, fence=FENCE)
+        self.catalog.load([WEBSITE])
+        self.found_events: list[Event] = []
+        self.owed = 0
+        self.losses = 0
+        self.poller = Poller(
+            catalog=self.catalog,
+            monitor=BranchMonitor(
+                store=self.store,
+                client_for=lambda repository: self.client,
+                receivers={},
+                now=self.clock,
+                fence=FENCE,
+                timeout=timedelta(seconds=10),
+            ),
+            observers=(self,),
+            owed=self._owe,
+            lease_lost=self._lose,
+            now=self.clock,
+            chance=lambda: 0.5,
+            ceiling=timedelta(minutes=15),
+            timeout=timedelta(seconds=10),
+        )
+
+    def found(self, repository: Repository, event: Event) -> None:
+        self.found_events.append(event)
+
+    def _owe(self) -> None:
+        self.owed += 1
+
+    def _lose(self) -> None:
+        self.losses += 1
+
+    def poll(self, reason: str = "schedule") -> NextCall:
+        return self.poller.poll(1, Call(reason, self.clock()))
+
+    def push(self, at: str) -> None:
+        self.client.refs = dict(some_refs(main=at))
+        self.client.etag += "x"
+
+    @property
+    def standing(self) -> Watched:
+        return self.catalog.get(1).watched
+
+    @property
+    def last(self) -> PollRecord:
+        last = self.catalog.wait_for_poll(1, since=self.clock.at - timedelta(days=1), wait_s=0)
+        assert last is not None
+        return last
+
+
+@pytest.fixture
+def scene() -> Scene:
+    made = Scene()
+    made.poll("start")
+    return made
+
+
+def test_an_unchanged_poll_is_noted_and_followed_after_the_interval(scene: Scene) -> None:
+    scene.clock.go(seconds=15)
+
+    follow = scene.poll()
+
+    assert follow == NextCall(scene.clock() + FLOOR, FLOOR, "schedule")
+    assert scene.last.outcome == "unchanged"
+    assert scene.standing.next_poll_reason == "every 15 s"
+    assert scene.owed == 0
+
+
+def test_a_change_is_told_to_the_dispatcher_and_the_observers(scene: Scene) -> None:
+    scene.push("b2")
+
+    scene.poll()
+
+    assert scene.owed == 1
+    assert [event.ref for event in scene.found_events] == ["refs/heads/main"]
+    assert (scene.last.outcome, scene.last.changes) == ("changed", 1)
+
+
+def test_failures_double_the_wait_and_success_ends_them(scene: Scene) -> None:
+    scene.client.error = ForgeUnavailable("timed out after 10 s")
+    waits = [scene.poll().wait for _ in range(5)]
+    failed = scene.standing
+    scene.client.error = None
+
+    recovered = scene.poll()
+
+    assert waits == [FLOOR * times * 1.05 for times in (2, 4, 8, 8, 8)]
+    assert (failed.failures, failed.error_code) == (5, "forge_unavailable")
+    assert failed.error_since == scene.clock()
+    assert recovered.wait == FLOOR
+    assert scene.standing.error_code is None
+
+
+def test_a_refused_repository_is_asked_ever_more_rarely(scene: Scene) -> None:
+    scene.client.error = ForgeDenied("404: no such repository, or no access to it")
+
+    waits = [scene.poll().wait for _ in range(9)]
+
+    assert waits[-1] == timedelta(minutes=15) * 1.05
+
+
+def test_a_rate_limit_is_waited_out(scene: Scene) -> None:
+    reset_at = scene.clock() + timedelta(minutes=40)
+    scene.client.error = ForgeRateLimited("spent", reset_at=reset_at)
+
+    follow = scene.poll()
+
+    assert reset_at <= follow.at <= reset_at + timedelta(minutes=4)
+    assert scene.standing.next_poll_reason == "the forge's rate limit resets then"
+
+
+def test_a_database_that_fails_costs_a_poll_and_no_change(scene: Scene) -> None:
+    scene.push("b2")
+    scene.store.is_down = True
+    scene.poll()
+    failed = scene.last.error_code
+    scene.store.is_down = False
+
+    scene.poll()
+
+    assert failed == StorageUnavailable.code
+    assert len(scene.found_events) == 1
+
+
+def test_a_lost_lease_ends_the_polling(scene: Scene) -> None:
+    scene.push("b2")
+    scene.store.fence += 1
+
+    scene.poll()
+
+    assert scene.losses == 1
+    assert scene.found_events == []
+
+
+def test_what_is_found_after_a_pause_of_ours_is_marked(scene: Scene) -> None:
+    scene.push("b2")
+    scene.clock.go(hours=1)
+
+    scene.poll("start")
+
+    assert scene.found_events[0].catch_up
+
+
+def test_what_is_found_after_an_outage_of_the_forge_is_not_our_pause(scene: Scene) -> None:
+    scene.client.error = ForgeUnavailable("502")
+    for _ in range(6):
+        scene.clock.at = scene.poll().at
+    scene.client.error = None
+    scene.push("b2")
+
+    scene.poll()
+
+    assert not scene.found_events[0].catch_up
+
+
+def test_notes_are_flushed_together_and_kept_while_the_database_is_down(scene: Scene) -> None:
+    scene.poll()
+    scene.store.is_down = True
+    with pytest.raises(StorageUnavailable):
+        scene.catalog.flush()
+    scene.poll()
+    scene.store.is_down = False
+
+    scene.catalog.flush()
+    scene.catalog.flush()
+
+    assert len(scene.store.records) == 3
+    assert len(scene.store.states) == 1
