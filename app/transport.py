@@ -101,6 +101,7 @@ class Transport:
         timeout_s: float,
         limit_bytes: int = 16 * MEBIBYTE,
         cut: bool = False,
+        repeatable: bool = True,
     ) -> Reply:
         """Exchange one request for one answer, whatever its status; a redirect is an answer too.
 
@@ -115,6 +116,8 @@ class Transport:
             timeout_s: Seconds for everything: name, connection, TLS, request, the whole answer.
             limit_bytes: The largest body to accept, after decompression.
             cut: Return the first ``limit_bytes`` of a larger body, and drop the connection.
+            repeatable: Whether the server may be asked twice; false for what has an effect there,
+                since nobody can tell a dead connection from a server that acted and then fell.
 
         Raises:
             AnswerTooLarge: The body is larger than ``limit_bytes``, and ``cut`` is false.
@@ -127,7 +130,7 @@ class Transport:
             try:
                 return self._exchange(prepared, exchange, limit_bytes, cut=cut)
             except _FAILURES:
-                if not exchange.may_repeat:
+                if not (repeatable and exchange.may_repeat):
                     raise
                 exchange.is_repeat = True
                 return self._exchange(prepared, exchange, limit_bytes, cut=cut)

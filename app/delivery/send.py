@@ -47,6 +47,7 @@ class Sender:
                 timeout_s=receiver.timeout.total_seconds(),
                 limit_bytes=ANSWER_BYTES,
                 cut=True,
+                repeatable=False,
             )
         except NoAnswer as error:
             return Answer(status=None, error=str(error))

@@ -167,6 +167,27 @@ def test_a_broken_connection_is_an_answer_without_a_status(
     assert answer.error
 
 
+@pytest.mark.parametrize("fault", ["reset", "lost"])
+def test_one_attempt_is_one_request_also_over_a_kept_connection(
+    receiver: RecordingReceiver, transport: Transport, fault: str
+) -> None:
+    attempt(transport, receiver.url)
+    receiver.answer = fault
+
+    answer = attempt(transport, receiver.url)
+
+    assert answer.status is None
+    assert [record.status for record in receiver.records] == [202, None]
+
+
+def test_a_connection_that_was_closed_while_idle_costs_no_attempt(transport: Transport) -> None:
+    with RecordingReceiver() as first:
+        attempt(transport, first.url)
+
+    with RecordingReceiver(port=first.port) as second:
+        assert attempt(transport, second.url).status == 202
+
+
 def test_a_receiver_that_is_not_there_is_an_answer_without_a_status(transport: Transport) -> None:
     answer = attempt(transport, f"http://127.0.0.1:{closed_port()}/")
 
