@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, insert, select, update
 
 from app.domain.event import EventState
 from app.storage.lease import check_fence
 from app.storage.records import PollRecord, PollState
 from app.storage.tables import deliveries, events, poll_hours, polls, repositories
 from app.storage.types import plain
-from app.storage.upsert import upsert
+from app.storage.upsert import upsert_into
 
 POLLS_KEPT = 200  # of each repository; a choice
 NAMED_AT_ONCE = 500  # positions in one statement; older SQLites allow 999
@@ -52,12 +53,14 @@ def write_records(connection: Connection, records: Sequence[PollRecord], *, fenc
     kept = [_poll_row(record) for record in records if record.outcome != "unchanged"]
     if kept:
         connection.execute(insert(polls), kept)
+    connection.execute(_add_to_hours(connection.dialect.name), _count(records))
+
+
+@cache
+def _add_to_hours(dialect: str) -> Insert:
     counters = ("changed", "unchanged", "failed", "took_ms")
-    upsert(
-        connection,
-        poll_hours,
-        _count(records),
-        lambda new: {name: poll_hours.c[name] + new[name] for name in counters},
+    return upsert_into(
+        poll_hours, dialect, lambda new: {name: poll_hours.c[name] + new[name] for name in counters}
     )
 
 

@@ -15,6 +15,7 @@ from app.storage.database import Database
 from app.storage.tables import leases
 
 NAME = "sentinel"
+_NEWEST = select(leases.c.fence).where(leases.c.name == NAME).with_for_update(read=True)
 _LeaseRow: TypeAlias = Row[str | None, int, int, datetime]
 
 
@@ -27,8 +28,7 @@ def check_fence(connection: Connection, fence: int) -> None:
     Raises:
         LeaseLost: Another process holds the lease.
     """
-    wanted = select(leases.c.fence).where(leases.c.name == NAME).with_for_update(read=True)
-    newest = connection.scalar(wanted)
+    newest = connection.scalar(_NEWEST)
     if newest != fence:
         raise LeaseLost(f"another process polls and delivers now (fence {newest}, not {fence})")
 

@@ -1,7 +1,6 @@
 """The repositories of the configuration file, and the rows that stand for them."""
 
 import itertools
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -12,6 +11,7 @@ from sqlalchemy import Connection, Text, bindparam, insert, select, type_coerce,
 from app.domain.repository import Repository
 from app.storage.records import Watched
 from app.storage.tables import repositories
+from app.storage.types import spell
 
 FILE = "file"  # managed_by: the configuration file
 
@@ -74,7 +74,7 @@ def _list_known(connection: Connection) -> list[_Known]:
     labels = type_coerce(repositories.c.labels, Text)
     others = (labels, repositories.c.enabled, repositories.c.managed_by, repositories.c.retired_at)
     known = []
-    for row in connection.execute(select(*COLUMNS, *others)):
+    for row in connection.execute(select(*COLUMNS, *others)).all():
         watched = watched_of(row)
         labels_text, is_enabled, managed_by, retired_at = row[len(COLUMNS) :]
         decided = (watched.url, watched.name, watched.forge, labels_text, is_enabled)
@@ -99,7 +99,7 @@ def _match(wanted: Sequence[Repository], known: Sequence[_Known]) -> list[_Known
 
 
 def _is_as_wanted(row: _Known, repository: Repository) -> bool:
-    labels = json.dumps(dict(repository.labels), separators=(",", ":"))
+    labels = spell(dict(repository.labels)) if repository.labels else "{}"
     decided = (repository.url, repository.name, repository.forge, labels, repository.enabled)
     return row.is_of_file and not row.is_retired and row.decided == decided
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Insert, bindparam, delete, func, insert, select, update
 
 from app.domain.delivery import DeliveryState
 from app.domain.errors import NotFound
@@ -17,12 +17,38 @@ from app.storage.lease import check_fence
 from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
 from app.storage.roster import COLUMNS, sync, watched_of
 from app.storage.tables import deliveries, events, refs, repositories
-from app.storage.upsert import upsert
+from app.storage.upsert import upsert_into
 
 # Choices: how many refs one statement names (older SQLites allow 999), and for how many rows a
 # flush holds up other writers.
 NAMED_AT_ONCE = 500
 FLUSHED_AT_ONCE = 500
+
+# Made once: SQLAlchemy takes longer to make a statement than SQLite to run it.
+_MOVE = (
+    update(repositories)
+    .where(
+        repositories.c.id == bindparam("of_id"),
+        repositories.c.sequence == bindparam("from_sequence"),
+        repositories.c.digest.is_not_distinct_from(bindparam("from_digest")),
+    )
+    .values(
+        sequence=bindparam("to_sequence"),
+        digest=bindparam("to_digest"),
+        watched=bindparam("to_watched"),
+        refs_count=bindparam("to_refs_count"),
+        default_branch=bindparam("to_default_branch"),
+        last_change_at=func.coalesce(
+            bindparam("changed_at", type_=repositories.c.last_change_at.type),
+            repositories.c.last_change_at,
+        ),
+    )
+)
+_WRITTEN = select(events.c.id, events.c.position).where(
+    events.c.repository_id == bindparam("of_id"), events.c.sequence > bindparam("from_sequence")
+)
+_INSERT_EVENTS = insert(events)
+_INSERT_DELIVERIES = insert(deliveries)
 
 
 class Store:
@@ -167,25 +193,18 @@ def _advance(connection: Connection, step: Advance, *, fence: int) -> bool:
 
 
 def _move(connection: Connection, step: Advance) -> bool:
-    values: dict[str, Any] = {
-        "sequence": step.from_sequence + len(step.events),
-        "digest": step.to_digest,
-        "watched": dict(step.watched),
-        "refs_count": step.refs_count,
-        "default_branch": step.default_branch,
+    values = {
+        "of_id": step.repository_id,
+        "from_sequence": step.from_sequence,
+        "from_digest": step.from_digest,
+        "to_sequence": step.from_sequence + len(step.events),
+        "to_digest": step.to_digest,
+        "to_watched": dict(step.watched),
+        "to_refs_count": step.refs_count,
+        "to_default_branch": step.default_branch,
+        "changed_at": step.at if step.events else None,
     }
-    if step.events:
-        values["last_change_at"] = step.at
-    moved = connection.execute(
-        update(repositories)
-        .where(
-            repositories.c.id == step.repository_id,
-            repositories.c.sequence == step.from_sequence,
-            repositories.c.digest.is_not_distinct_from(step.from_digest),
-        )
-        .values(values)
-    )
-    return moved.rowcount == 1
+    return connection.execute(_MOVE, values).rowcount == 1
 
 
 def _write_refs(connection: Connection, step: Advance) -> None:
@@ -206,14 +225,20 @@ def _write_refs(connection: Connection, step: Advance) -> None:
         for name, commit_id in step.upserts.items()
     ]
     if rows:
-        upsert(connection, refs, rows, lambda new: {n: new[n] for n in ("commit_id", "changed_at")})
+        connection.execute(_upsert_refs(connection.dialect.name), rows)
+
+
+@cache
+def _upsert_refs(dialect: str) -> Insert:
+    names = ("commit_id", "changed_at")
+    return upsert_into(refs, dialect, lambda new: {name: new[name] for name in names})
 
 
 def _write_events(connection: Connection, step: Advance) -> None:
     wanted = {owed.event_id for owed in step.owed}
     rows = [_event_row(event, step, is_wanted=event.id in wanted) for event in step.events]
     # In this order: a later position is a later event.
-    connection.execute(insert(events), rows)
+    connection.execute(_INSERT_EVENTS, rows)
 
 
 def _event_row(event: Event, step: Advance, *, is_wanted: bool) -> dict[str, Any]:
@@ -234,10 +259,8 @@ def _event_row(event: Event, step: Advance, *, is_wanted: bool) -> dict[str, Any
 
 
 def _owe(connection: Connection, step: Advance) -> None:
-    written = select(events.c.id, events.c.position).where(
-        events.c.repository_id == step.repository_id, events.c.sequence > step.from_sequence
-    )
-    positions = {str(of): int(position) for of, position in connection.execute(written)}
+    where = {"of_id": step.repository_id, "from_sequence": step.from_sequence}
+    positions = {str(of): int(position) for of, position in connection.execute(_WRITTEN, where)}
     in_order = sorted(step.owed, key=lambda owed: positions[owed.event_id])
     rows = [
         delivery_row(
@@ -249,7 +272,7 @@ def _owe(connection: Connection, step: Advance) -> None:
         )
         for owed in in_order
     ]
-    connection.execute(insert(deliveries), rows)
+    connection.execute(_INSERT_DELIVERIES, rows)
 
 
 def delivery_row(

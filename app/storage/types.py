@@ -8,6 +8,7 @@ from sqlalchemy import DateTime, Dialect, LargeBinary, Text
 from sqlalchemy.dialects.mysql import DATETIME, MEDIUMBLOB, MEDIUMTEXT
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+spell = json.JSONEncoder(separators=(",", ":")).encode
 # Up to 16 MiB; MariaDB's BLOB ends at 64 KiB.
 Bytes = LargeBinary().with_variant(MEDIUMBLOB(), "mysql", "mariadb")
 
@@ -58,7 +59,7 @@ class Json(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Write it compactly."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        return None if value is None else spell(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Read it."""

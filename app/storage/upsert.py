@@ -1,9 +1,9 @@
 """Insert rows, or change those that are there: each database spells it differently."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Insert, Table
+from sqlalchemy import Insert, Table
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
@@ -11,21 +11,20 @@ from sqlalchemy.sql.elements import KeyedColumnElement
 Columns: TypeAlias = ReadOnlyColumnCollection[str, KeyedColumnElement[Any]]
 
 
-def upsert(
-    connection: Connection,
-    table: Table,
-    rows: Sequence[dict[str, Any]],
-    changes: Callable[[Columns], dict[str, Any]],
-) -> None:
-    """Insert rows; where the primary key is there already, apply ``changes`` of the new row."""
-    statement: Insert
-    if connection.dialect.name == "mysql":
+def upsert_into(table: Table, dialect: str, changes: Callable[[Columns], dict[str, Any]]) -> Insert:
+    """Make a statement that inserts rows.
+
+    Where a row's primary key is there already, it applies ``changes``, a function of the columns
+    of the row that could not be inserted.
+    """
+    if dialect == "mysql":
         for_mysql = mysql.insert(table)
-        statement = for_mysql.on_duplicate_key_update(changes(for_mysql.inserted))
-    else:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        other = dialect.insert(table)
-        statement = other.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns), set_=changes(other.excluded)
+        return for_mysql.on_duplicate_key_update(changes(for_mysql.inserted))
+    key = list(table.primary_key.columns)
+    if dialect == "postgresql":
+        for_postgresql = postgresql.insert(table)
+        return for_postgresql.on_conflict_do_update(
+            index_elements=key, set_=changes(for_postgresql.excluded)
         )
-    connection.execute(statement, rows)
+    for_sqlite = sqlite.insert(table)
+    return for_sqlite.on_conflict_do_update(index_elements=key, set_=changes(for_sqlite.excluded))
