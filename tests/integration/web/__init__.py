@@ -1,0 +1,1 @@
+"""Questions to the database, and pages and API over it."""
