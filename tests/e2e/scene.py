@@ -1,5 +1,6 @@
 """What an end-to-end test stands on: repositories that are pushed to, and a configuration."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -125,15 +126,14 @@ def wait_arrived(
     ``receivers`` are one receiver in all its lives, oldest first.
     """
     until = time.monotonic() + deadline_s
-    verdict = judge(truths, gathered(receivers))
-    while verdict.missing and time.monotonic() < until:
-        seen = len(receivers[-1].records)
-        try:
-            receivers[-1].wait_for(seen + 1, min(1.0, deadline_s))
-        except AssertionError:
-            continue
-        verdict = judge(truths, gathered(receivers))
-    return judge(truths, gathered(receivers))
+    *former, last = receivers
+    while True:
+        records = last.records
+        verdict = judge(truths, [*gathered(former), *records])
+        if not verdict.missing or time.monotonic() > until:
+            return verdict
+        with contextlib.suppress(AssertionError):
+            last.wait_for(len(records) + 1, until - time.monotonic())
 
 
 def gathered(receivers: Sequence[RecordingReceiver]) -> list[Record]:
