@@ -51,7 +51,7 @@ class Gitea:
         listings = [Listing("branches", f"{root}/branches?limit={PAGE_SIZE}", branches, PAGE_SIZE)]
         if repository.refs.tags:
             url = f"{root}/git/refs/tags"
-            listings.append(Listing("tags", url, tags, page_size=2**31, empty_statuses=NO_TAGS))
+            listings.append(Listing("tags", url, tags, empty_statuses=NO_TAGS))
         return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
 
     def is_forced(

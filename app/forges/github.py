@@ -57,10 +57,7 @@ class GitHub:
             listings.append(Listing("branches", url, branches, empty_statuses=EMPTY_REPOSITORY))
         if repository.refs.tags:
             url = f"{root}/git/matching-refs/tags?per_page=100"
-            listings.append(
-                # Everything comes on one page, however long, so that no page is ever full.
-                Listing("tags", url, tags, page_size=2**31, empty_statuses=EMPTY_REPOSITORY)
-            )
+            listings.append(Listing("tags", url, tags, empty_statuses=EMPTY_REPOSITORY))
         return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
 
     def is_forced(

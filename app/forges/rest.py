@@ -296,9 +296,12 @@ def _validators(listing: Listing, wish: str, pages: Sequence[Page]) -> dict[str,
     """Remember the pages' ETags, if together they tell everything.
 
     They do not where one is missing, nor where the last page is full: a ref that comes after it
-    would stand on a page that is not there yet, and no known page would change.
+    would stand on a page that is not there yet, and no known page would change. A list that comes
+    whole whatever its length only looks full now and then.
     """
-    if len(pages[-1].items) >= listing.page_size or not all(page.etag for page in pages):
+    count = len(pages[-1].items)
+    is_full = count > 0 and count % listing.page_size == 0
+    if is_full or not all(page.etag for page in pages):
         return {}
     key = _key(listing.name, wish)
     return {f"{key}{number:04} {page.url}": page.etag for number, page in enumerate(pages)}

@@ -1,0 +1,206 @@
+"""The ways of reading refs that the contract is held to, each with something real to read from."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.domain.refs import RefFilter
+from app.domain.repository import Repository
+from app.domain.secret import Secret
+from app.forges import CLIENTS
+from app.forges.client import GitClient, RefsReply
+from app.forges.git_http import GitHttp
+from app.forges.gitea import Gitea
+from app.forges.github import GitHub
+from app.forges.gitlab import GitLab
+from app.forges.ls_remote import LsRemote
+from app.forges.ways import Tools
+from app.settings.types import Forge as ForgeSettings
+from app.transport import Transport
+from tests.fakes.forge import Forge
+from tests.fakes.git_repository import GitRepository, git_environment
+from tests.fakes.git_server import GitServer, LoopbackService
+from tests.fakes.ssh_server import SshServer
+
+NAME = "acme/site"
+PASSWORD = "correct-horse"  # noqa: S105 - a test's own
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+EVERYTHING = RefFilter(branches=("*",), tags=("*",))
+
+
+def noon() -> datetime:
+    """Return the time, which stands still."""
+    return NOON
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A client, the repository it reads, and that repository's other side, where one pushes.
+
+    ``stranger`` is the same repository without the credentials it takes, where it takes any.
+    ``service`` is what can be told to misbehave, where there is something.
+    """
+
+    client: GitClient
+    remote: GitRepository
+    repository: Repository
+    stranger: Repository | None = None
+    service: LoopbackService | None = None
+
+    def poll(
+        self, validator: Mapping[str, str] | None = None, *, timeout_s: float = 10.0
+    ) -> RefsReply:
+        """Ask once."""
+        return self.client.list_refs(
+            self.repository, validator=validator or {}, timeout_s=timeout_s
+        )
+
+    def is_forced(self, before: str, after: str) -> bool | None:
+        """Ask whether a move was forced."""
+        return self.client.is_forced(self.repository, before=before, after=after, timeout_s=10.0)
+
+
+def repository(url: str, *, password: str | None = None, forge: str = "git") -> Repository:
+    """Return a watched repository, all of whose refs are wanted."""
+    credentials = ("ada", Secret(password)) if password else None
+    return Repository(NAME, url, forge=forge, refs=EVERYTHING, credentials=credentials)
+
+
+def create(root: Path, object_format: str) -> GitRepository:
+    """Make the repository that is read."""
+    return GitRepository.create(root / "site.git", object_format=object_format)
+
+
+@contextlib.contextmanager
+def transport() -> Iterator[Transport]:
+    """Give a way to HTTP."""
+    made = Transport(connections=4)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def git_http(root: Path, object_format: str, *, protocol_v2: bool) -> Iterator[Watch]:
+    """Speak the protocol ourselves to git's own server, which wants a password."""
+    server = GitServer(root, username="ada", password=PASSWORD, protocol_v2=protocol_v2)
+    with server, transport() as http:
+        url = server.url("site.git")
+        yield Watch(
+            GitHttp(http, now=noon),
+            create(root, object_format),
+            repository(url, password=PASSWORD),
+            repository(url, password="wrong"),  # noqa: S106 - a test's own
+            server,
+        )
+
+
+@contextlib.contextmanager
+def plain_git(root: Path, object_format: str) -> Iterator[Watch]:
+    """Read a plain git server as the program does: our protocol, and the command behind it."""
+    server = GitServer(root, username="ada", password=PASSWORD)
+    with server, transport() as http:
+        url = server.url("site.git")
+        settings = ForgeSettings(name="git", kind="git", url="", api_url=None)
+        yield Watch(
+            CLIENTS["git"](settings, Tools(http, noon)),
+            create(root, object_format),
+            repository(url, password=PASSWORD),
+            repository(url),
+            server,
+        )
+
+
+@contextlib.contextmanager
+def command_http(root: Path, object_format: str) -> Iterator[Watch]:
+    """Let the git command read over HTTP."""
+    server = GitServer(root, username="ada", password=PASSWORD)
+    with server:
+        url = server.url("site.git")
+        yield Watch(
+            LsRemote(environ=git_environment()),
+            create(root, object_format),
+            repository(url, password=PASSWORD),
+            repository(url),
+            server,
+        )
+
+
+@contextlib.contextmanager
+def command_path(root: Path, object_format: str) -> Iterator[Watch]:
+    """Let the git command read a local path."""
+    remote = create(root, object_format)
+    yield Watch(LsRemote(environ=git_environment()), remote, repository(str(remote.path)))
+
+
+@contextlib.contextmanager
+def command_ssh(root: Path, object_format: str) -> Iterator[Watch]:
+    """Let the git command read over ssh; the test that asks for this has made sure of sshd."""
+    remote = create(root, object_format)
+    with SshServer(root / "ssh", os.environ["SSHD"]) as server:
+        client = LsRemote(environ=server.environment())
+        yield Watch(client, remote, repository(server.url(remote.path)))
+
+
+@contextlib.contextmanager
+def rest(root: Path, object_format: str, *, kind: str) -> Iterator[Watch]:
+    """Read from a forge's API, which wants a token."""
+    made: dict[str, type[GitHub | GitLab | Gitea]] = {
+        "github": GitHub,
+        "gitlab": GitLab,
+        "gitea": Gitea,
+    }
+    with Forge(kind, token="t0ken") as forge, transport() as http:  # noqa: S106 - a test's own
+        remote = create(root, object_format)
+        forge.repositories[NAME] = remote
+        watched = repository(f"{forge.address}/{NAME}.git", forge=kind)
+        yield Watch(made[kind](http, forge.settings(), now=noon), remote, watched, None, forge)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One row of the contract: how to set it up, and what it cannot do by its nature."""
+
+    name: str
+    open: Callable[[Path, str], contextlib.AbstractContextManager[Watch]]
+    has_validator: bool = True
+    tells_forced: bool = False
+    tells_default_branch: bool = True
+    object_formats: tuple[str, ...] = ("sha1", "sha256")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+WAYS = (
+    Way("ls-refs-v2", lambda root, form: git_http(root, form, protocol_v2=True)),
+    Way("ls-refs-v0", lambda root, form: git_http(root, form, protocol_v2=False)),
+    Way("plain-git", plain_git, object_formats=("sha1",)),
+    Way("ls-remote-http", command_http, object_formats=("sha1",)),
+    Way("ls-remote-path", command_path, tells_forced=True),
+    Way("ls-remote-ssh", command_ssh, object_formats=("sha1",)),
+    Way(
+        "github",
+        lambda root, form: rest(root, form, kind="github"),
+        tells_forced=True,
+        tells_default_branch=False,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "gitlab",
+        lambda root, form: rest(root, form, kind="gitlab"),
+        tells_forced=True,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "gitea",
+        lambda root, form: rest(root, form, kind="gitea"),
+        has_validator=False,
+        tells_default_branch=False,
+        object_formats=("sha1",),
+    ),
+)

@@ -1,0 +1,269 @@
+"""Every way of reading refs answers the same questions alike, whoever is asked."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import (
+    ForgeAnswerInvalid,
+    ForgeDenied,
+    ForgeError,
+    ForgeRateLimited,
+    ForgeUnavailable,
+)
+from tests.contract.git_clients import WAYS, Watch, Way
+from tests.fakes.ssh_server import find_sshd
+
+FORMATS = [
+    pytest.param(
+        (way, form),
+        id=f"{way.name}-{form}",
+        marks=[pytest.mark.sshd] if way.name == "ls-remote-ssh" else [],
+    )
+    for way in WAYS
+    for form in way.object_formats
+]
+SERVED = [way for way in WAYS if way.name not in {"ls-remote-path", "ls-remote-ssh"}]
+
+
+def needs_sshd(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = find_sshd()
+    if program is None:
+        if os.environ.get("REPOSENTRY_TEST_SERVICES") == "required":
+            pytest.fail("OpenSSH's server is required and not installed")
+        pytest.skip("OpenSSH's server is not installed")
+    monkeypatch.setenv("SSHD", program)
+
+
+@pytest.fixture(params=FORMATS)
+def way(request: pytest.FixtureRequest) -> Way:
+    chosen: Way = request.param[0]
+    return chosen
+
+
+@pytest.fixture
+def watch(
+    request: pytest.FixtureRequest, way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Watch]:
+    if way.name == "ls-remote-ssh":
+        needs_sshd(monkeypatch)
+    form = request.node.callspec.params["way"][1]
+    with way.open(tmp_path, form) as opened:
+        yield opened
+
+
+@pytest.fixture(params=SERVED, ids=str)
+def served_way(request: pytest.FixtureRequest) -> Way:
+    chosen: Way = request.param
+    return chosen
+
+
+@pytest.fixture
+def served(served_way: Way, tmp_path: Path) -> Iterator[Watch]:
+    with served_way.open(tmp_path, "sha1") as opened:
+        yield opened
+
+
+def test_branches_and_tags_are_told_by_their_own_ids(watch: Watch) -> None:
+    commit = watch.remote.commit()
+    watch.remote.branch("feature/x")
+    watch.remote.tag("light")
+    tag_object = watch.remote.tag("annotated", annotated=True)
+
+    reply = watch.poll()
+
+    assert reply.refs == {
+        "refs/heads/main": commit,
+        "refs/heads/feature/x": commit,
+        "refs/tags/light": commit,
+        "refs/tags/annotated": tag_object,
+    }
+    assert tag_object != commit
+    assert reply.requests >= 1
+
+
+def test_other_refs_than_branches_and_tags_are_left_out(watch: Watch) -> None:
+    commit = watch.remote.commit()
+    watch.remote.move({"refs/pull/7/head": commit, "refs/notes/commits": commit})
+
+    assert watch.poll().refs == {"refs/heads/main": commit}
+
+
+def test_the_default_branch_is_told_where_it_can_be(watch: Watch, way: Way) -> None:
+    watch.remote.commit()
+
+    reply = watch.poll()
+
+    assert reply.default_branch == ("refs/heads/main" if way.tells_default_branch else None)
+
+
+def test_three_hundred_branches_are_all_told(watch: Watch) -> None:
+    watch.remote.commit()
+    watch.remote.branch(*(f"team/{number:03}" for number in range(299)))
+
+    reply = watch.poll()
+
+    assert reply.refs == watch.remote.refs()
+    assert len(reply.refs or {}) == 300
+
+
+def test_a_repository_without_refs_is_empty_and_no_error(watch: Watch, way: Way) -> None:
+    if way.name == "ls-remote-http":
+        # Git cannot tell an empty repository from a failing server there.
+        with pytest.raises(ForgeAnswerInvalid):
+            watch.poll()
+        return
+
+    assert watch.poll().refs == {}
+
+
+def test_what_is_unchanged_is_said_to_be(watch: Watch, way: Way) -> None:
+    watch.remote.commit()
+    watch.remote.tag("v1")
+    first = watch.poll()
+
+    second = watch.poll(first.validator)
+    third = watch.poll(second.validator)
+
+    assert (second.refs is None, third.refs is None) == (way.has_validator, way.has_validator)
+    if not way.has_validator:
+        assert second.refs == third.refs == first.refs
+
+
+def test_every_sort_of_change_is_told_in_spite_of_the_validator(watch: Watch) -> None:
+    watch.remote.commit()
+    watch.remote.branch("old")
+    watch.remote.tag("v1", annotated=True)
+    reply = watch.poll()
+    changes: dict[str, Callable[[], object]] = {
+        "updated": watch.remote.commit,
+        "created": lambda: watch.remote.branch("new"),
+        "deleted": lambda: watch.remote.delete("old"),
+        "forced": watch.remote.force,
+        "tagged": lambda: watch.remote.tag("v2"),
+        "retagged": lambda: watch.remote.tag("v1", annotated=True, message="Again"),
+    }
+
+    for what, change in changes.items():
+        change()
+        reply = watch.poll(reply.validator)
+
+        assert reply.refs == watch.remote.refs(), what
+
+
+def test_many_branches_are_unchanged_or_changed_as_few_are(watch: Watch, way: Way) -> None:
+    watch.remote.commit()
+    watch.remote.branch(*(f"team/{number:03}" for number in range(220)))
+    first = watch.poll()
+
+    second = watch.poll(first.validator)
+    watch.remote.commit("team/219")
+    third = watch.poll(first.validator)
+
+    assert (second.refs is None) == way.has_validator
+    assert third.refs == watch.remote.refs()
+
+
+def test_names_outside_ascii_are_told_as_they_are(watch: Watch) -> None:
+    watch.remote.commit()
+    watch.remote.branch("fönix/日本", "a%2Fb", "c+d&e=f", "🚀")
+    watch.remote.tag("v1-ß")
+
+    assert watch.poll().refs == watch.remote.refs()
+
+
+def test_whether_a_move_was_forced_is_told_where_it_can_be(watch: Watch, way: Way) -> None:
+    first = watch.remote.commit()
+    second = watch.remote.commit()
+    watch.remote.branch("kept")
+    other = watch.remote.force()
+
+    told = (watch.is_forced(first, second), watch.is_forced(second, first))
+
+    assert told == ((False, True) if way.tells_forced else (None, None))
+    # GitHub and GitLab know no merge base of unrelated histories, and say 404.
+    assert watch.is_forced(second, other) in {True, None}
+    assert watch.is_forced("1" * len(first), first) is None
+
+
+def test_a_repository_that_is_not_there_is_denied(watch: Watch) -> None:
+    watch.remote.path.rename(watch.remote.path.with_name("elsewhere"))
+    if watch.service is not None and hasattr(watch.service, "repositories"):
+        watch.service.repositories.clear()
+
+    with pytest.raises(ForgeDenied):
+        watch.poll()
+
+
+def test_wrong_or_no_credentials_are_denied(served: Watch) -> None:
+    served.remote.commit()
+    stranger = served.stranger
+    if stranger is None:
+        served.service.token = "another"  # type: ignore[union-attr] # noqa: S105 - a fake forge
+        stranger = served.repository
+
+    with pytest.raises(ForgeDenied) as caught:
+        served.client.list_refs(stranger, validator={}, timeout_s=10)
+
+    assert "wrong\n" not in f"{caught.value}\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("half", ForgeAnswerInvalid),
+        ("garbage", ForgeAnswerInvalid),
+        ("empty", ForgeAnswerInvalid),
+        ("500", ForgeUnavailable),
+        ("503", ForgeUnavailable),
+        ("reset", ForgeUnavailable),
+        ("403", ForgeDenied),
+        ("404", ForgeDenied),
+        ("429", ForgeRateLimited),
+    ],
+)
+def test_a_failing_server_is_an_error_of_its_sort_and_changes_nothing(
+    served: Watch, served_way: Way, fault: str, error: type[ForgeError]
+) -> None:
+    if served_way.name == "ls-remote-http" and fault in {"half", "429"}:
+        error = ForgeUnavailable  # git's words do not tell these apart
+    served.remote.commit()
+    served.remote.tag("v1")
+    before = served.poll()
+    served.remote.commit()
+    assert served.service is not None
+    served.service.fault = fault
+
+    with pytest.raises(error):
+        served.poll(before.validator)
+    with pytest.raises(ForgeError):
+        served.poll()
+
+    served.service.fault = None
+    if fault != "429":  # that one asks us to stay away for a while
+        assert served.poll(before.validator).refs == served.remote.refs()
+
+
+def test_a_server_that_never_answers_costs_no_more_than_the_deadline(served: Watch) -> None:
+    served.remote.commit()
+    assert served.service is not None
+    served.service.fault = "hang"
+    began = time.monotonic()
+
+    with pytest.raises(ForgeUnavailable, match=r"timed out after 0\.3 s"):
+        served.poll(timeout_s=0.3)
+
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_server_that_is_gone_is_unavailable(served_way: Way, tmp_path: Path) -> None:
+    with served_way.open(tmp_path, "sha1") as gone:
+        gone.remote.commit()
+        assert gone.service is not None
+        gone.service.__exit__(None, None, None)
+
+        with pytest.raises(ForgeUnavailable):
+            gone.poll()

@@ -1,0 +1,280 @@
+"""A forge's REST API on 127.0.0.1: GitHub, GitLab or Gitea, as far as reading refs goes.
+
+Shapes, pages, ETags, limits and refusals are those that the real ones were recorded with or
+document; the refs are those of real bare repositories.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from app.domain.secret import Secret
+from app.settings.types import Forge as ForgeSettings
+from tests.fakes.git_repository import GitRepository
+from tests.fakes.git_server import FaultyHandler, LoopbackService
+
+Answer = tuple[int, list[tuple[str, str]], bytes]
+
+ROOTS = {"github": "", "gitlab": "/api/v4", "gitea": "/api/v1"}
+FAR_FUTURE_S = 4_000_000_000  # when the allowance is new again, unless a test says otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """One ref: ``target`` is what it holds, ``commit`` what that leads to."""
+
+    name: str
+    sort: str
+    target: str
+    commit: str
+
+
+def list_refs(repository: GitRepository, prefix: str) -> list[Ref]:
+    """List a repository's refs below a prefix, by name, as a forge's database would."""
+    form = "%(objectname) %(objecttype) %(*objectname) %(refname)"
+    listing = repository.git("for-each-ref", "--sort=refname", f"--format={form}", prefix)
+    found = []
+    for line in listing.splitlines():
+        target, sort, commit, name = line.split(" ", 3)
+        found.append(Ref(name, sort, target, commit or target))
+    return found
+
+
+class Handler(FaultyHandler):
+    """Answers as the forge's kind does."""
+
+    def answer(self, body: bytes) -> Answer:
+        forge: Forge = self.service
+        forge.on_request(self.path)
+        if forge.says is not None:
+            return forge.says
+        return forge.respond(self.path, self.headers)
+
+
+class Forge(LoopbackService):
+    """A forge of a ``kind`` (github, gitlab, gitea) with ``repositories`` by owner/name.
+
+    ``token`` is wanted, if given. ``renamed`` maps an old owner/name to the new one.
+    ``page_limit`` caps what a page holds. ``remaining`` of ``limit`` requests are left; a 304 with
+    a token costs GitHub's none. ``says`` replaces every answer. ``on_request`` is told each path
+    before it is answered, so that a test can change something between two pages.
+    """
+
+    handler = Handler
+
+    def __init__(self, kind: str, *, token: str | None = None) -> None:
+        super().__init__()
+        self.kind = kind
+        self.token = token
+        self.repositories: dict[str, GitRepository] = {}
+        self.renamed: dict[str, str] = {}
+        self.page_limit = 50 if kind == "gitea" else 100
+        self.limit = self.remaining = 5000
+        self.reset_s = FAR_FUTURE_S
+        self.says: Answer | None = None
+        self.on_request: Callable[[str], None] = lambda _: None
+        self.paths: list[str] = []
+        self.statuses: list[int] = []
+
+    def settings(self, *, url: str | None = None, share: float = 0.8) -> ForgeSettings:
+        """Return this forge as the configuration names it; ``url`` is where its git is served."""
+        return ForgeSettings(
+            name=self.kind,
+            kind=self.kind,
+            url=url or self.address,
+            api_url=self.address + ROOTS[self.kind],
+            tokens=(Secret(self.token),) if self.token else (),
+            share=share,
+        )
+
+    def respond(self, path: str, headers: Any) -> Answer:
+        """Answer a request that nothing disturbs."""
+        self.paths.append(path)
+        status, more, body = self._answer(path, headers)
+        more = [("Content-Type", "application/json; charset=utf-8"), *more]
+        if self.kind != "gitea" and status == 200:
+            etag = hashlib.sha256(body).hexdigest()
+            known = headers.get("If-None-Match", "").removeprefix("W/")
+            if known == f'"{etag}"':
+                # As recorded: the 304 tells the tag without the W/ that the 200 had.
+                status, body = 304, b""
+            more.append(("ETag", f'{"" if status == 304 else "W/"}"{etag}"'))
+        self.statuses.append(status)
+        return status, more + self._limits(status), body
+
+    def _limits(self, status: int) -> list[tuple[str, str]]:
+        if self.kind == "gitea":
+            return []
+        if status != 304 or self.token is None or self.kind == "gitlab":
+            self.remaining -= 1
+        prefix = "X-RateLimit" if self.kind == "github" else "RateLimit"
+        numbers = {"Limit": self.limit, "Remaining": self.remaining, "Reset": self.reset_s}
+        return [(f"{prefix}-{name}", str(number)) for name, number in numbers.items()]
+
+    def _answer(self, path: str, headers: Any) -> Answer:
+        if refused := self._refuse(headers):
+            return refused
+        parts = urlsplit(path.removeprefix(ROOTS[self.kind]))
+        found = self._find(parts.path)
+        if found is None:
+            return self._say(404, "Not Found")
+        name, rest = found
+        if name in self.renamed:
+            there = f"{self.address}{ROOTS[self.kind]}{self._root(self.renamed[name])}{rest}"
+            location = there + (f"?{parts.query}" if parts.query else "")
+            return 301, [("Location", location)], b'{"message":"Moved Permanently"}'
+        repository = self.repositories.get(name)
+        if repository is None:
+            return self._say(404, "Not Found")
+        query = {key: texts[-1] for key, texts in parse_qs(parts.query).items()}
+        answer = getattr(self, f"_{self.kind}")(repository, rest, query, parse_qs(parts.query))
+        if isinstance(answer, list):
+            return self._paged(answer, parts.path, query)
+        return answer if isinstance(answer, tuple) else (200, [], json.dumps(answer).encode())
+
+    def _refuse(self, headers: Any) -> Answer | None:
+        if self.remaining <= 0:
+            return self._say(403 if self.kind == "github" else 429, "API rate limit exceeded")
+        if self.token is None:
+            return None
+        spelled = {
+            "github": ("Authorization", f"Bearer {self.token}"),
+            "gitlab": ("PRIVATE-TOKEN", self.token),
+            "gitea": ("Authorization", f"token {self.token}"),
+        }
+        name, wanted = spelled[self.kind]
+        given = headers.get(name)
+        if given is None:
+            return self._say(404, "Not Found")
+        return None if given == wanted else self._say(401, "Bad credentials")
+
+    def _say(self, status: int, message: str) -> Answer:
+        return status, [], json.dumps({"message": message}).encode()
+
+    def _root(self, name: str) -> str:
+        number = sorted({*self.repositories, *self.renamed}).index(name) + 1
+        if self.kind == "gitlab":
+            return f"/projects/{number}/repository"
+        return f"/repositories/{number}" if self.kind == "github" else f"/repos/{name}"
+
+    def _find(self, path: str) -> tuple[str, str] | None:
+        """Tell which repository a path is about, and what of it."""
+        for name in {*self.repositories, *self.renamed}:
+            named = f"/projects/{quote(name, safe='')}/repository"
+            if self.kind != "gitlab":
+                owner, _, short = name.partition("/")
+                named = f"/repos/{quote(owner, safe='')}/{quote(short, safe='')}"
+            for root in (named, self._root(name)):
+                if path.startswith(root + "/"):
+                    return name, path.removeprefix(root)
+        return None
+
+    def _paged(self, items: list[Any], path: str, query: dict[str, str]) -> Answer:
+        """Cut a page out, and tell where the next is, by the repository's number as GitHub does."""
+        asked = int(query.get("limit" if self.kind == "gitea" else "per_page", 30))
+        size = min(asked, self.page_limit)
+        found = self._find(path)
+        assert found is not None
+        place = f"{self.address}{ROOTS[self.kind]}{self._root(found[0])}{found[1]}"
+        if query.get("pagination") == "keyset":
+            after = query.get("page_token", "")
+            items = [item for item in items if item["name"] > after]
+            following = {**query, "page_token": items[size - 1]["name"] if items[size:] else ""}
+            is_more = bool(items[size:])
+        else:
+            page = int(query.get("page", 1))
+            items = items[(page - 1) * size :]
+            following = {**query, "page": str(page + 1)}
+            is_more = bool(items[size:])
+        told = "&".join(f"{key}={quote(text)}" for key, text in following.items())
+        link = [("Link", f'<{place}?{told}>; rel="next"')] if is_more else []
+        return 200, link, json.dumps(items[:size]).encode()
+
+    def _github(self, repository: GitRepository, rest: str, query: dict[str, str], _: Any) -> Any:
+        if rest == "/branches":
+            return [
+                {
+                    "name": ref.name[11:],
+                    "commit": {"sha": ref.commit, "url": ""},
+                    "protected": False,
+                }
+                for ref in list_refs(repository, "refs/heads/")
+            ]
+        if rest == "/git/matching-refs/tags":
+            if not repository.refs():
+                return self._say(409, "Git Repository is empty.")
+            return _whole(_git_refs(repository, "refs/tags/"), ("X-Poll-Interval", "300"))
+        if match := re.fullmatch(r"/compare/(\w+)\.\.\.(\w+)", rest):
+            return self._compare(repository, *match.groups())
+        return self._say(404, "Not Found")
+
+    def _compare(self, repository: GitRepository, before: str, after: str) -> Any:
+        base = _merge_base(repository, before, after)
+        if base is None:
+            return self._say(404, "No common ancestor")
+        status = "diverged"
+        if base in {before, after}:
+            status = "ahead" if base == before else "behind"
+        return {"status": status, "commits": [], "files": []}
+
+    def _gitlab(
+        self,
+        repository: GitRepository,
+        rest: str,
+        query: dict[str, str],
+        lists: dict[str, list[str]],
+    ) -> Any:
+        if rest == "/branches":
+            return [
+                {
+                    "name": ref.name[11:],
+                    "commit": {"id": ref.commit, "short_id": ref.commit[:8]},
+                    "merged": False,
+                    "default": ref.name == "refs/heads/main",
+                }
+                for ref in list_refs(repository, "refs/heads/")
+            ]
+        if rest == "/tags":
+            return [
+                {"name": ref.name[10:], "target": ref.target, "commit": {"id": ref.commit}}
+                for ref in list_refs(repository, "refs/tags/")
+            ]
+        if rest == "/merge_base":
+            base = _merge_base(repository, *lists["refs[]"])
+            return {"id": base} if base else self._say(404, "404 Merge Base Not Found")
+        return self._say(404, "404 Not Found")
+
+    def _gitea(self, repository: GitRepository, rest: str, query: dict[str, str], _: Any) -> Any:
+        if rest == "/branches":
+            return [
+                {"name": ref.name[11:], "commit": {"id": ref.commit, "message": ""}}
+                for ref in list_refs(repository, "refs/heads/")
+            ]
+        if rest == "/git/refs/tags":
+            tags = _git_refs(repository, "refs/tags/")
+            return _whole(tags) if tags else self._say(404, "Not Found")
+        return self._say(404, "Not Found")
+
+
+def _git_refs(repository: GitRepository, prefix: str) -> list[dict[str, Any]]:
+    return [
+        {"ref": ref.name, "object": {"type": ref.sort, "sha": ref.target}}
+        for ref in list_refs(repository, prefix)
+    ]
+
+
+def _whole(items: list[dict[str, Any]], *headers: tuple[str, str]) -> Answer:
+    """Answer a list that is not paged, however long."""
+    return 200, list(headers), json.dumps(items).encode()
+
+
+def _merge_base(repository: GitRepository, one: str, other: str) -> str | None:
+    try:
+        return repository.git("merge-base", unquote(one), unquote(other)) or None
+    except subprocess.CalledProcessError:
+        return None

@@ -1,0 +1,105 @@
+"""OpenSSH's own server on 127.0.0.1, with keys made for the one test run."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.fakes.git_repository import git_environment
+
+DEADLINE_S = 10.0
+
+
+def find_sshd() -> str | None:
+    """Return where the server's program is, if it and the client are installed."""
+    if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
+        return None
+    return shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+
+
+class SshServer:
+    """Lets the user that runs the tests sign in by a key, and by nothing else."""
+
+    def __init__(self, directory: Path, program: str) -> None:
+        self._directory = directory
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for name in ("host", "user"):
+            self._make_key(name)
+        keys = self._directory / "authorized_keys"
+        keys.write_bytes((self._directory / "user.pub").read_bytes())
+        keys.chmod(0o600)
+        configuration = self._directory / "sshd_config"
+        configuration.write_text(
+            f"ListenAddress 127.0.0.1:{self.port}\n"
+            f"HostKey {self._directory / 'host'}\n"
+            f"AuthorizedKeysFile {keys}\n"
+            "PidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
+            "KbdInteractiveAuthentication no\nAcceptEnv GIT_PROTOCOL\nPermitRootLogin yes\n"
+        )
+        if getattr(os, "geteuid", lambda: 1)() == 0:
+            # As root it insists on this directory, which only its own service file makes.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen(  # noqa: S603 - the system's own server
+            [self._program, "-D", "-e", "-f", str(configuration)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._wait()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(DEADLINE_S)
+
+    def environment(self, *, key: str = "user") -> dict[str, str]:
+        """Return an environment in which git signs in with our key and trusts our server."""
+        known = self._directory / "known_hosts"
+        host_key = (self._directory / "host.pub").read_text()
+        known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
+        command = (
+            f"ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile={known}"
+            f" -o IdentityAgent=none -i {self._directory / key}"
+        )
+        return git_environment() | {"GIT_SSH_COMMAND": command}
+
+    def url(self, path: Path) -> str:
+        """Return the URL of a repository of this machine."""
+        return f"ssh://127.0.0.1:{self.port}{path.as_posix()}"
+
+    def _make_key(self, name: str) -> None:
+        file = self._directory / name
+        subprocess.run(  # noqa: S603 - a test's own words
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)],  # noqa: S607 - found
+            check=True,
+        )
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise RuntimeError("sshd did not start")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            except OSError:
+                time.sleep(0.01)
+            else:
+                return
+        raise RuntimeError("sshd does not answer")
