@@ -110,13 +110,52 @@ class _Stamped:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
-    """Attempts being written down, and the claims given back with them."""
+class _Ledger:
+    """Writes attempts down while the next is sent, those that come meanwhile together."""
 
-    results: list[AttemptResult]
-    release: list[int]
-    future: "Future[None]"
+    def __init__(
+        self,
+        record: "Callable[[Sequence[AttemptResult], Sequence[int]], Future[None]]",
+        pause: Callable[[], bool],
+    ) -> None:
+        self._record = record
+        self._pause = pause
+        self._unwritten: list[AttemptResult] = []
+        self._writing: list[AttemptResult] = []
+        self._future: Future[None] | None = None
+
+    def add(self, result: AttemptResult) -> None:
+        """Note an attempt, and begin to write if nothing is being written."""
+        self._unwritten.append(result)
+        if self._future is None or self._future.done():
+            self._settle()
+            self._begin(())
+
+    def close(self, *, release: Sequence[int]) -> None:
+        """See everything written, and the claims on ``release`` given back."""
+        self._settle()
+        if self._unwritten or release:
+            self._begin(release)
+            self._settle(release)
+
+    def _begin(self, release: Sequence[int]) -> None:
+        self._writing, self._unwritten = self._unwritten, []
+        self._future = self._record(self._writing, release)
+
+    def _settle(self, release: Sequence[int] = ()) -> None:
+        """Wait for what is being written, and try again while the database fails.
+
+        To forget what was sent would be to send it twice.
+        """
+        while self._future is not None:
+            try:
+                self._future.result()
+                self._future = None
+            except StorageUnavailable:
+                log.warning("attempts not recorded yet", extra={"attempts": len(self._writing)})
+                if not self._pause():
+                    raise
+                self._future = self._record(self._writing, release)
 
 
 class Dispatcher:
@@ -313,21 +352,16 @@ class Dispatcher:
         )
         if not claimed:
             return self._now() + timedelta(seconds=STORAGE_PAUSE_S)
-        notes: list[_Note] = []
+        ledger = _Ledger(self._record, self._pause_for_storage)
+        left = list(claimed)
         again_at: datetime | None = None
-        for index, position in enumerate(claimed):
-            if self._must_pause(receiver, until):
-                notes.append(self._record([], release=claimed[index:]))
-                break
-            result = self._attempt(receiver, stamped[position])
+        while left and again_at is None and not self._must_pause(receiver, until):
+            done = stamped[left.pop(0)]
+            result = self._attempt(receiver, done)
+            ledger.add(result)
+            self._tell(receiver, done.parcel, result)
             again_at = result.retry_at
-            rest = claimed[index + 1 :] if again_at else []
-            notes.append(self._record([result], release=rest))
-            self._tell(receiver, stamped[position].parcel, result)
-            if again_at:
-                break
-        for note in notes:
-            self._settle(note)
+        ledger.close(release=left)
         return again_at
 
     def _must_pause(self, receiver: Receiver, until: datetime) -> bool:
@@ -365,23 +399,14 @@ class Dispatcher:
         duration_ms = round((ended_at - started_at).total_seconds() * 1000)
         return AttemptResult(parcel.position, started_at, duration_ms, answer, state, retry_at)
 
-    def _record(self, results: list[AttemptResult], *, release: list[int]) -> "_Note":
-        """Begin to write down what was done; the next is sent while the disk syncs."""
-        future = self._outbox.conclude(results, release=release, fence=self._fence)
-        return _Note(results, release, future)
+    def _record(self, results: Sequence[AttemptResult], release: Sequence[int]) -> "Future[None]":
+        return self._outbox.conclude(results, release=release, fence=self._fence)
 
-    def _settle(self, note: "_Note") -> None:
-        """See a record written. While the database fails, keep it: forgetting would repeat it."""
-        while True:
-            try:
-                return note.future.result()
-            except StorageUnavailable:
-                log.warning("attempt not recorded yet", extra={"attempts": len(note.results)})
-                with self._state:
-                    if self._is_stopping:
-                        raise
-                    self._state.wait(STORAGE_PAUSE_S)
-                note = self._record(note.results, release=note.release)
+    def _pause_for_storage(self) -> bool:
+        """Wait before the database is tried again; False when we are stopping."""
+        with self._state:
+            self._state.wait_for(lambda: self._is_stopping, STORAGE_PAUSE_S)
+            return not self._is_stopping
 
     def _tell(self, receiver: Receiver, parcel: Parcel, result: AttemptResult) -> None:
         level = logging.INFO if result.state is DeliveryState.DELIVERED else logging.WARNING
