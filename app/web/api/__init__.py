@@ -1,1 +1,21 @@
-"""To be described."""
+"""The API: plain resources under ``/api/v1``, problems as RFC 9457 has them.
+
+Lists are ``{"items": […], "next": cursor or null}``; moments are RFC 3339 in UTC.
+
+To add a resource: a module here with a ``blueprint``, one line below, its input in ``schemas``.
+"""
+
+from flask import Blueprint, Flask
+
+from app.web.api import deliveries, events, repositories, system
+
+PREFIX = "/api/v1"
+RESOURCES = (repositories, events, deliveries, system)
+
+
+def register(app: Flask) -> None:
+    """Give an application the API's routes."""
+    api = Blueprint("api", __name__, url_prefix=PREFIX)
+    for resource in RESOURCES:
+        api.register_blueprint(resource.blueprint)
+    app.register_blueprint(api)

@@ -1,0 +1,258 @@
+"""How things are spelled in the API: plain dicts, written by hand since lists are long."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from flask import Response, request
+
+from app.services.status import (
+    EventDetail,
+    Explanation,
+    Latency,
+    Need,
+    Overview,
+    ReceiverStatus,
+    RepositoryStatus,
+    Trouble,
+)
+from app.storage.entries import (
+    AttemptEntry,
+    DeliveryDetail,
+    DeliveryEntry,
+    EventEntry,
+    Page,
+    RefEntry,
+)
+from app.storage.records import PollRecord
+from app.web.masking import masked_headers
+
+T = TypeVar("T")
+
+
+def reply(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with JSON, as it stands."""
+    text = json.dumps(body, separators=(",", ":"))
+    return Response(text, status=status, headers=headers, content_type="application/json")
+
+
+def reply_page(page: Page[T], shape: Callable[[T], dict[str, Any]]) -> Response:
+    """Answer with one page of a list, and with a link to the next."""
+    response = reply({"items": [shape(item) for item in page.items], "next": page.next})
+    if page.next is not None:
+        arguments = [(k, v) for k, v in request.args.items(multi=True) if k != "cursor"]
+        link = _url([*arguments, ("cursor", page.next)])
+        response.headers["Link"] = f'<{link}>; rel="next"'
+    return response
+
+
+def _url(arguments: list[tuple[str, str]]) -> str:
+    return f"{quote(request.path)}?{urlencode(arguments)}"
+
+
+def moment(at: datetime | None) -> str | None:
+    """Spell a moment as RFC 3339 in UTC with milliseconds.
+
+    >>> moment(datetime(2026, 11, 5, 12, 30, 0, 123456, tzinfo=UTC))
+    '2026-11-05T12:30:00.123Z'
+    """
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def repository(one: RepositoryStatus) -> dict[str, Any]:
+    """Spell how a repository fares."""
+    return {
+        "name": one.name,
+        "url": one.url,
+        "forge": one.forge,
+        "state": one.state,
+        "labels": dict(one.labels),
+        "refs_count": one.refs_count,
+        "default_branch": one.default_branch,
+        "interval_s": one.interval_s,
+        "last_change_at": moment(one.last_change_at),
+        "last_poll_at": moment(one.last_poll_at),
+        "last_outcome": one.last_outcome,
+        "read_by": one.read_by,
+        "next_poll_at": moment(one.next_poll_at),
+        "next_poll_reason": one.next_poll_reason,
+        "failures": one.failures,
+        "latency_s": latency(one.latency),
+        "error": _trouble(one.error),
+    }
+
+
+def latency(one: Latency) -> dict[str, float | None]:
+    """Spell a latency, in seconds."""
+    return {"p50": _rounded(one.p50), "p95": _rounded(one.p95)}
+
+
+def ref(one: RefEntry) -> dict[str, Any]:
+    """Spell a ref of a snapshot."""
+    return {"name": one.name, "commit": one.commit_id, "changed_at": moment(one.changed_at)}
+
+
+def poll(one: PollRecord) -> dict[str, Any]:
+    """Spell a poll's outcome."""
+    error = None
+    if one.error_code is not None:
+        error = {"code": one.error_code, "message": one.error_message}
+    return {
+        "started_at": moment(one.started_at),
+        "duration_ms": one.duration_ms,
+        "reason": one.reason,
+        "outcome": one.outcome,
+        "read_by": one.read_by,
+        "changes": one.changes,
+        "error": error,
+    }
+
+
+def event(one: EventEntry) -> dict[str, Any]:
+    """Spell an event."""
+    return {
+        "id": one.id,
+        "sequence": one.sequence,
+        "kind": one.kind,
+        "repository": {
+            "name": one.repository_name,
+            "url": one.repository_url,
+            "forge": one.repository_forge,
+        },
+        "ref": one.ref,
+        "before": one.before,
+        "after": one.after,
+        "forced": one.forced,
+        "commits": one.commits,
+        "pushed_at": moment(one.pushed_at),
+        "detected_at": moment(one.detected_at),
+        "catch_up": one.catch_up,
+        "state": one.state,
+    }
+
+
+def event_detail(one: EventDetail) -> dict[str, Any]:
+    """Spell an event with its deliveries and their attempts."""
+    deliveries = [_with_attempts(delivery) for delivery in one.deliveries]
+    return {**event(one.event), "deliveries": deliveries}
+
+
+def delivery(one: DeliveryEntry) -> dict[str, Any]:
+    """Spell a delivery."""
+    return {
+        "id": one.id,
+        "event_id": one.event_id,
+        "repository": one.repository_name,
+        "ref": one.ref,
+        "receiver": one.receiver,
+        "redelivery": one.redelivery,
+        "payload": one.payload,
+        "state": one.state,
+        "confirmation": one.confirmation,
+        "attempts_made": one.attempts_made,
+        "next_attempt_at": moment(one.next_attempt_at),
+        "created_at": moment(one.created_at),
+        "finished_at": moment(one.finished_at),
+        "last_status": one.last_status,
+        "last_error": one.last_error,
+    }
+
+
+def delivery_detail(one: DeliveryDetail) -> dict[str, Any]:
+    """Spell a delivery with its attempts, and with the request it makes."""
+    request_made = None
+    if one.body is not None:
+        request_made = {
+            "headers": masked_headers(one.headers or {}),
+            "body": one.body.decode(errors="replace"),
+        }
+    return {**_with_attempts(one), "request": request_made}
+
+
+def _with_attempts(one: DeliveryDetail) -> dict[str, Any]:
+    return {**delivery(one.delivery), "attempts": [_attempt(try_) for try_ in one.attempts]}
+
+
+def _attempt(one: AttemptEntry) -> dict[str, Any]:
+    return {
+        "number": one.number,
+        "started_at": moment(one.started_at),
+        "duration_ms": one.duration_ms,
+        "status": one.status,
+        "error": one.error,
+        "answer": one.answer,
+    }
+
+
+def receiver(one: ReceiverStatus) -> dict[str, Any]:
+    """Spell how a receiver fares."""
+    return {
+        "name": one.name,
+        "url": one.url,
+        "payload": one.payload,
+        "state": one.state,
+        "owed": one.owed,
+        "reason": one.reason,
+        "since": moment(one.since),
+    }
+
+
+def explanation(one: Explanation) -> dict[str, Any]:
+    """Spell why a ref did or did not trigger."""
+    return {
+        "ref": one.ref,
+        "watched": one.watched,
+        "pattern": one.pattern,
+        "commit": one.commit_id,
+        "changed_at": moment(one.changed_at),
+        "last_event": event(one.last_event) if one.last_event else None,
+        "deliveries": [_with_attempts(delivery) for delivery in one.deliveries],
+        "reasons": list(one.reasons),
+    }
+
+
+def overview(one: Overview) -> dict[str, Any]:
+    """Spell everything at once."""
+    return {
+        "level": one.level,
+        "sentence": one.sentence,
+        "needs": [_need(need) for need in one.needs],
+        "repositories": {"watched": one.watched, **one.repositories},
+        "deliveries": {"owed": one.owed, "waiting": one.waiting, "held": one.held},
+        "last_24h": {"changes": one.changes, "delivered": one.delivered, "dead": one.dead},
+        "latency_s": latency(one.latency),
+        "hours": [
+            {
+                "hour": moment(hour.hour),
+                "changes": hour.changes,
+                "delivered": hour.finished - hour.dead,
+                "dead": hour.dead,
+            }
+            for hour in one.hours
+        ],
+    }
+
+
+def _need(one: Need) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "about": one.about,
+        "subject": one.subject,
+        "says": one.says,
+        "remedy": one.remedy,
+        "since": moment(one.since),
+    }
+
+
+def _trouble(one: Trouble | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {"code": one.code, "message": one.message, "since": moment(one.since)}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

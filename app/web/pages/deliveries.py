@@ -1,0 +1,44 @@
+"""The deliveries' page, and the buttons that hurry or end one."""
+
+from flask import Response
+
+from app.domain.delivery import DeliveryState
+from app.web.api import schemas
+from app.web.pages.views import asked, back, blueprint, here, render
+from app.web.pages.words import event_path
+from app.web.wiring import services
+
+
+@blueprint.get("/deliveries")
+def deliveries() -> Response:
+    """List deliveries, newest first."""
+    status = services().status
+    query = schemas.read_deliveries_query(asked())
+    page = status.deliveries(**query)
+    return render(
+        "deliveries.html",
+        page=page,
+        query=query,
+        states=[state.value for state in DeliveryState],
+        receivers=[receiver.name for receiver in status.receivers()],
+        next_url=here(cursor=page.next) if page.next else None,
+        first_url=here(cursor=None) if "cursor" in query else None,
+    )
+
+
+@blueprint.post("/deliveries/<delivery_id>/retry")
+def retry_delivery(delivery_id: str) -> Response:
+    """Try a waiting delivery now."""
+    services().retry_delivery(delivery_id)
+    return back(_event_page(delivery_id), "retried")
+
+
+@blueprint.post("/deliveries/<delivery_id>/cancel")
+def cancel_delivery(delivery_id: str) -> Response:
+    """Finish a delivery without trying it again."""
+    services().cancel_delivery(delivery_id)
+    return back(_event_page(delivery_id), "cancelled")
+
+
+def _event_page(delivery_id: str) -> str:
+    return event_path(services().status.delivery(delivery_id).delivery.event_id)

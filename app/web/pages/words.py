@@ -1,0 +1,164 @@
+"""How pages say things: ages, durations, states, short names."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from flask import request
+from markupsafe import Markup
+
+from app.domain.refs import is_tag, short_name
+
+# Each state has a shape and a tone besides its word, so that no one needs to see its colour.
+SHAPES = {
+    "ok": ("●", "good"),
+    "delivered": ("●", "good"),
+    "active": ("●", "good"),
+    "new": ("○", "calm"),
+    "pending": ("○", "calm"),
+    "ignored": ("○", "calm"),
+    "unchanged": ("○", "calm"),
+    "open": ("◐", "busy"),
+    "sending": ("◐", "busy"),
+    "waiting": ("◐", "busy"),
+    "standby": ("◐", "busy"),
+    "changed": ("◆", "good"),
+    "paused": ("■", "busy"),
+    "held": ("■", "busy"),
+    "degraded": ("▲", "busy"),
+    "failing": ("▲", "bad"),
+    "failed": ("▲", "bad"),
+    "dead": ("▲", "bad"),
+    "retired": ("✕", "calm"),
+    "cancelled": ("✕", "calm"),
+    "disabled": ("✕", "bad"),
+}
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+SHORT_ID = 8  # what forges show themselves is 7 to 10
+ARROW = "→"
+
+
+def state(word: str | None) -> Markup:
+    """Show a state by shape and word."""
+    if word is None:
+        return Markup("—")
+    shape, tone = SHAPES.get(word, ("○", "calm"))
+    return Markup('<span class="state {}"><i aria-hidden="true">{}</i> {}</span>').format(
+        tone, shape, word
+    )
+
+
+def exactly(at: datetime | None) -> str:
+    """Spell a moment in full, in UTC.
+
+    >>> exactly(datetime(2026, 11, 5, 12, 30, 0, 123456, tzinfo=UTC))
+    '2026-11-05 12:30:00.123 UTC'
+    """
+    if at is None:
+        return "never"
+    return at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")[:23] + " UTC"
+
+
+def relative(at: datetime | None, now: datetime) -> Markup:
+    """Show how long ago or how soon a moment is, the very second on hover."""
+    if at is None:
+        return Markup("—")
+    seconds = (now - at).total_seconds()
+    if abs(seconds) < 1:
+        words = "now"
+    else:
+        words = f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+    # To the second: this stands three times in a row of a long list.
+    day, _, clock = at.astimezone(UTC).isoformat(timespec="seconds")[:19].partition("T")
+    return Markup('<time datetime="{}T{}Z" title="{} {} UTC">{}</time>').format(
+        day, clock, day, clock, words
+    )
+
+
+def span(seconds: float | None) -> str:
+    """Spell a duration by its largest unit, below a minute more exactly.
+
+    >>> span(0.0421), span(1.25), span(42.0), span(150), span(7_200), span(400_000), span(None)
+    ('42 ms', '1.2 s', '42 s', '2 min', '2 h', '4 d', '—')
+    """
+    if seconds is None:
+        return "—"
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 10:  # noqa: PLR2004 - a tenth matters only below ten
+        return f"{seconds:.1f} s".replace(".0 ", " ")
+    size, unit = next((size, unit) for size, unit in UNITS if seconds >= size)
+    return f"{int(seconds // size)} {unit}"
+
+
+def count(number: int, *, stops_at: int = 10_000) -> str:
+    """Spell a number; a count that stopped says so.
+
+    >>> count(1234), count(10_000)
+    ('1,234', '10,000+')
+    """
+    return f"{number:,}+" if number == stops_at else f"{number:,}"
+
+
+def short(commit_id: str) -> str:
+    """Shorten a commit id; one of zeros means none.
+
+    >>> short("1f2e3d4c5b6a"), short("0" * 40)
+    ('1f2e3d4c', 'none')
+    """
+    return commit_id[:SHORT_ID] if commit_id.strip("0") else "none"
+
+
+def step(event: Any) -> str:
+    """Show where a ref went, in short ids."""
+    if event.kind.endswith("created"):
+        return short(event.after)
+    if event.kind.endswith("deleted"):
+        return short(event.before)
+    return f"{short(event.before)} {ARROW} {short(event.after)}"
+
+
+def kind(word: str) -> str:
+    """Spell an event's kind.
+
+    >>> kind("branch_created")
+    'branch created'
+    """
+    return word.replace("_", " ")
+
+
+def pretty(text: str) -> str:
+    """Lay JSON out for reading, and leave everything else as it is."""
+    try:
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
+
+
+def repository_path(name: str) -> str:
+    """Return the address of a repository's page."""
+    return f"{request.script_root}/repositories/{quote(name)}"
+
+
+def event_path(event_id: str) -> str:
+    """Return the address of an event's page."""
+    return f"{request.script_root}/events/{quote(event_id, safe='')}"
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "state": state,
+    "exactly": exactly,
+    "relative": relative,
+    "span": span,
+    "count": count,
+    "short": short,
+    "short_name": short_name,
+    "is_tag": is_tag,
+    "step": step,
+    "kind": kind,
+    "pretty": pretty,
+    "repository_path": repository_path,
+    "event_path": event_path,
+}

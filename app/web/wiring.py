@@ -1,0 +1,107 @@
+"""How pages and API reach the running program, and what they may ask of it."""
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from flask import Flask, current_app
+
+from app.services.status import HealthReport, Status
+from app.storage.records import PollRecord
+
+EXTENSION = "reposentry"
+
+
+class Services(Protocol):
+    """What the running program can tell and do; every method may be called from many threads.
+
+    All of them may raise StorageUnavailable.
+    """
+
+    @property
+    def status(self) -> Status:
+        """How everything fares."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """This program's version."""
+        ...
+
+    def health(self) -> HealthReport:
+        """Tell how well each part is; quick, and never raises."""
+        ...
+
+    def ready(self) -> tuple[bool, str]:
+        """Tell whether requests can be served, and if not why not; quick, and never raises."""
+        ...
+
+    def wake(self, name: str) -> None:
+        """Bring a repository's next poll forward to now.
+
+        Raises:
+            NotFound: There is no such repository.
+            Conflict: It is paused or retired.
+        """
+        ...
+
+    def poll_and_wait(self, name: str, wait_s: float) -> PollRecord | None:
+        """Wake a repository and return the poll's outcome, or None if it does not end in time.
+
+        Raises:
+            NotFound: There is no such repository.
+            Conflict: It is paused or retired.
+        """
+        ...
+
+    def redeliver(self, event_id: str, receivers: Sequence[str] | None) -> list[str]:
+        """Owe an event again, to these receivers or to all it was owed to; return the new ids.
+
+        Raises:
+            NotFound: There is no such event.
+            InputInvalid: There is no such receiver.
+        """
+        ...
+
+    def retry_delivery(self, delivery_id: str) -> None:
+        """Try a waiting delivery now.
+
+        Raises:
+            NotFound: There is no such delivery.
+            Conflict: It is finished.
+        """
+        ...
+
+    def cancel_delivery(self, delivery_id: str) -> None:
+        """Finish a delivery without trying it again.
+
+        Raises:
+            NotFound: There is no such delivery.
+            Conflict: It is finished.
+        """
+        ...
+
+    def pause_repository(self, name: str) -> None:
+        """Stop polling a repository until it is resumed; pausing twice is no error.
+
+        Raises:
+            NotFound: There is no such repository.
+        """
+        ...
+
+    def resume_repository(self, name: str) -> None:
+        """Poll a paused repository again; resuming twice is no error.
+
+        Raises:
+            NotFound: There is no such repository.
+        """
+        ...
+
+
+def attach(app: Flask, services: Services) -> None:
+    """Give an application its services."""
+    app.extensions[EXTENSION] = services
+
+
+def services() -> Services:
+    """Return the services of the application that answers this request."""
+    return cast("Services", current_app.extensions[EXTENSION])

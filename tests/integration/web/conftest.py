@@ -1,0 +1,188 @@
+"""The web application over a seeded SQLite database, with services that only note what is asked."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from app import create_app
+from app.domain.errors import Conflict, InputInvalid
+from app.domain.health import Component, Status as Health
+from app.services.status import HealthReport, Status
+from app.settings.types import Forge, Receiver, Settings
+from app.storage import migrate
+from app.storage.database import Database
+from app.storage.queries import Queries
+from app.storage.records import PollRecord, PollState
+from tests.integration.web.story import NOON, Fleet, Story, tell
+
+RECEIVERS = {
+    "tekton": Receiver("tekton", "http://el-reposentry.ci.svc:8080"),
+    "audit": Receiver("audit", "https://bob:s3cret@audit.example.com/in?token=s3cret"),
+}
+FORGES = {
+    "github": Forge("github", "github", "https://github.com", "https://api.github.com"),
+    "work": Forge("work", "gitlab", "https://gitlab.example.com", None),
+}
+
+
+@dataclass
+class Clock:
+    """Stands still until it is moved."""
+
+    at: datetime = NOON
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class FakeServices:
+    """Obeys ``app.web.wiring.Services``: tells what the database holds, notes what is done."""
+
+    status: Status
+    version: str = "1.2.3"
+    report: HealthReport = field(
+        default_factory=lambda: HealthReport(
+            Health.OK, "active", [Component("database", Health.OK)]
+        )
+    )
+    readiness: tuple[bool, str] = (True, "")
+    outcome: PollRecord | None = None
+    failure: Exception | None = None
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def health(self) -> HealthReport:
+        return self.report
+
+    def ready(self) -> tuple[bool, str]:
+        return self.readiness
+
+    def wake(self, name: str) -> None:
+        self._do("wake", name)
+
+    def poll_and_wait(self, name: str, wait_s: float) -> PollRecord | None:
+        self._do("poll", name, wait_s)
+        return self.outcome
+
+    def redeliver(self, event_id: str, receivers: Sequence[str] | None) -> list[str]:
+        if receivers and not set(receivers) <= RECEIVERS.keys():
+            raise InputInvalid("no such receiver", mistakes={"receivers": "no such receiver"})
+        self.status.event(event_id)
+        self.done.append(("redeliver", event_id, receivers))
+        return ["new-delivery"]
+
+    def retry_delivery(self, delivery_id: str) -> None:
+        self._do_open("retry", delivery_id)
+
+    def cancel_delivery(self, delivery_id: str) -> None:
+        self._do_open("cancel", delivery_id)
+
+    def pause_repository(self, name: str) -> None:
+        self._do("pause", name)
+
+    def resume_repository(self, name: str) -> None:
+        self._do("resume", name)
+
+    def _do(self, what: str, name: str, *more: Any) -> None:
+        if self.failure:
+            raise self.failure
+        self.status.repository(name)
+        self.done.append((what, name, *more))
+
+    def _do_open(self, what: str, delivery_id: str) -> None:
+        if self.status.delivery(delivery_id).delivery.finished_at:
+            raise Conflict("the delivery is finished; redeliver its event instead")
+        self.done.append((what, delivery_id))
+
+
+def services_over(
+    database: Database,
+    live: Callable[[int], PollState | None],
+    clock: Clock,
+    receivers: Mapping[str, Receiver] = RECEIVERS,
+) -> FakeServices:
+    """Make services that tell what a database holds."""
+    return FakeServices(Status(Queries(database), live=live, receivers=receivers, now=clock))
+
+
+@contextmanager
+def _database(folder: Path) -> Iterator[Database]:
+    database = Database(f"sqlite:///{(folder / 'web.db').as_posix()}", now=lambda: NOON)
+    migrate.ensure_current(database)
+    yield database
+    database.close()
+
+
+@dataclass
+class LiveStates:
+    """Poll states that are not written yet."""
+
+    states: dict[int, PollState] = field(default_factory=dict)
+
+    def __call__(self, repository_id: int) -> PollState | None:
+        return self.states.get(repository_id)
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Fleet]]:
+    """A database in which everything occurs once; not to be written to."""
+    with _database(tmp_path_factory.mktemp("told")) as database:
+        yield database, tell(Story(database))
+
+
+@pytest.fixture
+def fleet(told: tuple[Database, Fleet]) -> Fleet:
+    return told[1]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def live() -> LiveStates:
+    return LiveStates()
+
+
+@pytest.fixture
+def services(told: tuple[Database, Fleet], live: LiveStates, clock: Clock) -> FakeServices:
+    return services_over(told[0], live, clock)
+
+
+@pytest.fixture
+def app(services: FakeServices) -> Flask:
+    return create_app(Settings(receivers=RECEIVERS, forges=FORGES), services)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Story]:
+    """A database in which nothing has happened, to tell a story of one's own."""
+    with _database(tmp_path) as database:
+        yield Story(database)
+
+
+ClientOver = Callable[[Story], FlaskClient]
+
+
+@pytest.fixture
+def client_over(live: LiveStates, clock: Clock) -> ClientOver:
+    """Return what makes a client over a story of one's own."""
+
+    def make(story: Story) -> FlaskClient:
+        settings = Settings(receivers=RECEIVERS, forges=FORGES)
+        return create_app(settings, services_over(story.database, live, clock)).test_client()
+
+    return make
