@@ -1,0 +1,75 @@
+"""The kinds of settings that lie in files, and secrets, which may."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from app.domain.secret import MASK, Secret
+from app.settings.fields import Scalar
+
+
+def folder_of(text: str) -> Path:
+    """Return where a relative path starts: at its file's folder, or else where we are."""
+    return getattr(text, "folder", None) or Path.cwd()
+
+
+class SecretText(Scalar):
+    """A token, password or key."""
+
+    is_secret: ClassVar[bool] = True
+
+    def parse(self, text: str) -> Secret:
+        """Hide the text."""
+        if re.search(r"[\r\n\x00]", text):
+            raise ValueError("holds a line break; a file is named by the same setting with _file")
+        return Secret(str(text))
+
+    def write(self, value: Any) -> Any:
+        """Mask it."""
+        return MASK if value else None
+
+
+class ExistingFile(Scalar):
+    """A file that is there; a relative path starts at the folder of the file that names it."""
+
+    def parse(self, text: str) -> Path:
+        """Find the file."""
+        path = folder_of(text) / text
+        if not path.is_file():
+            raise ValueError("is not a file that is there")
+        return path
+
+    def write(self, value: Any) -> Any:
+        """Write the whole path."""
+        return None if value is None else str(value)
+
+
+class OwnFile(ExistingFile):
+    """A file that this program will write."""
+
+    def parse(self, text: str) -> Path:
+        """Look whether its folder is there."""
+        path = folder_of(text) / text
+        if not path.parent.is_dir() or path.is_dir():
+            raise ValueError("cannot be written: it needs a folder that is there, and a name")
+        return path
+
+
+class SecretFile(Scalar):
+    """A file whose content is a secret, less the line break at its end; ``of`` names the secret."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__(f"A file that holds what {of} would hold.", nullable=True)
+        self.of = of
+
+    def parse(self, text: str) -> Secret:
+        """Read the file."""
+        try:
+            content = (folder_of(text) / text).read_text("utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError("is not UTF-8 text") from None
+        if not content:
+            raise ValueError("is empty")
+        return Secret(content)

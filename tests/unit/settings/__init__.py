@@ -1,0 +1,1 @@
+"""How a configuration file becomes settings, or a list of its mistakes."""
