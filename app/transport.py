@@ -218,6 +218,7 @@ class _TimedReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._exchange = exchange
+        self.is_over = False
 
     def readable(self) -> bool:
         return True
@@ -226,6 +227,7 @@ class _TimedReader(io.RawIOBase):
         self._sock.settimeout(self._exchange.remaining_s())
         got: int | None = self._raw.readinto(buffer)
         self._exchange.received += got or 0
+        self.is_over = got == 0
         return got
 
     def close(self) -> None:
@@ -236,7 +238,14 @@ class _TimedReader(io.RawIOBase):
 class _TimedResponse(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
-        self.fp: Any = io.BufferedReader(_TimedReader(self.fp.detach(), sock, _current.exchange))
+        self._reader = _TimedReader(self.fp.detach(), sock, _current.exchange)
+        self.fp: Any = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the headers; http.client takes their being cut off for their end."""
+        super().begin()
+        if self._reader.is_over:
+            raise http.client.IncompleteRead(b"")
 
 
 class _Timed:
