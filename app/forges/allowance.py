@@ -55,7 +55,7 @@ class Allowance:
                 )
             if self._reset_at is None or now >= self._reset_at:
                 return
-            if self._remaining <= self._limit * (1 - self._share):
+            if self._remaining <= round(self._limit * (1 - self._share)):
                 raise ForgeRateLimited(
                     f"our share of the forge's allowance is used up "
                     f"({self._remaining} of {self._limit} remain)",

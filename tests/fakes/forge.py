@@ -51,6 +51,7 @@ class Handler(FaultyHandler):
     def answer(self, body: bytes) -> Answer:
         forge: Forge = self.service
         forge.on_request(self.path)
+        forge.asked.append({name.lower(): text for name, text in self.headers.items()})
         if forge.says is not None:
             return forge.says
         return forge.respond(self.path, self.headers)
@@ -62,7 +63,8 @@ class Forge(LoopbackService):
     ``token`` is wanted, if given. ``renamed`` maps an old owner/name to the new one.
     ``page_limit`` caps what a page holds. ``remaining`` of ``limit`` requests are left; a 304 with
     a token costs GitHub's none. ``says`` replaces every answer. ``on_request`` is told each path
-    before it is answered, so that a test can change something between two pages.
+    before it is answered, so that a test can change something between two pages. ``asked`` keeps
+    the headers of every request; ``paths`` and ``statuses`` those of what ``says`` did not replace.
     """
 
     handler = Handler
@@ -78,6 +80,7 @@ class Forge(LoopbackService):
         self.reset_s = FAR_FUTURE_S
         self.says: Answer | None = None
         self.on_request: Callable[[str], None] = lambda _: None
+        self.asked: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.statuses: list[int] = []
 

@@ -1,0 +1,400 @@
+"""What is peculiar to the forges' REST APIs: pages, ETags, limits, renames, and real answers."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.errors import (
+    ForgeAnswerInvalid,
+    ForgeDenied,
+    ForgeError,
+    ForgeRateLimited,
+    ForgeUnavailable,
+)
+from app.domain.refs import RefFilter
+from app.domain.repository import Repository
+from app.forges import gitea, github
+from app.forges.client import GitClient, RefsReply
+from app.forges.gitea import Gitea
+from app.forges.github import GitHub
+from app.forges.gitlab import GitLab
+from app.transport import Transport
+from tests.contract.git_clients import NAME, NOON, noon
+from tests.fakes.forge import Forge
+from tests.fakes.git_repository import GitRepository
+
+RECORDED = Path(__file__).parent / "recorded"
+BRANCHES = RefFilter(branches=("*",), tags=())
+
+
+def recorded(name: str) -> dict[str, Any]:
+    answers: dict[str, dict[str, Any]] = json.loads((RECORDED / "github.json").read_text())
+    return answers[name]
+
+
+class Scene:
+    """A forge of one kind with one repository, and the client that reads it."""
+
+    def __init__(self, forge: Forge, transport: Transport, root: Path) -> None:
+        made: dict[str, type[GitHub | GitLab | Gitea]]
+        made = {"github": GitHub, "gitlab": GitLab, "gitea": Gitea}
+        self.forge = forge
+        self.remote = GitRepository.create(root / "site.git")
+        self.remote.commit()
+        self.now = NOON
+        forge.repositories[NAME] = self.remote
+        settings = forge.settings()
+        self.client: GitClient = made[forge.kind](transport, settings, now=lambda: self.now)
+        self.repository = Repository(
+            NAME, f"{forge.address}/{NAME}", forge=forge.kind, refs=BRANCHES
+        )
+
+    def poll(self, last: RefsReply | None = None) -> RefsReply:
+        validator = last.validator if last else {}
+        return self.client.list_refs(self.repository, validator=validator, timeout_s=10)
+
+    def say(self, answer: dict[str, Any]) -> None:
+        headers = [(name, str(text)) for name, text in answer["headers"].items()]
+        self.forge.says = (answer["status"], headers, answer["body"].encode())
+
+
+@pytest.fixture
+def transport() -> Iterator[Transport]:
+    made = Transport()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene(request: pytest.FixtureRequest, transport: Transport, tmp_path: Path) -> Iterator[Scene]:
+    kind = getattr(request, "param", "github")
+    with Forge(kind, token="t0ken") as forge:  # noqa: S106 - a fake forge's
+        yield Scene(forge, transport, tmp_path)
+
+
+every_kind = pytest.mark.parametrize("scene", ["github", "gitlab", "gitea"], indirect=True)
+with_etags = pytest.mark.parametrize("scene", ["github", "gitlab"], indirect=True)
+
+
+def test_branches_are_read_as_github_told_them(scene: Scene) -> None:
+    scene.say(recorded("branches"))
+
+    reply = scene.poll()
+
+    assert reply.refs is not None
+    assert len(reply.refs) == 10
+    assert reply.refs["refs/heads/archive-repository"] == "d248317bbf042942b8b953f6ff4c2141dcf0a20e"
+    assert list(reply.validator.values()) == ['W/"0a2e99410e6fac80b87770dd0fd3a184"']
+
+
+def test_refs_are_read_as_github_told_them() -> None:
+    pairs = dict(github.tags(json.loads(recorded("matching refs")["body"])))
+
+    assert pairs["refs/heads/changes"] == "1393706f1364742defbc28ba459082630ca979af"
+    assert len(pairs) == 10
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("gitea-1.17-branches.json", ["refs/heads/feature/x", "refs/heads/main"]),
+        ("gogs-0.11.95-branches.json", ["refs/heads/master"]),
+    ],
+)
+def test_branches_are_read_as_gitea_and_gogs_told_them(file: str, names: list[str]) -> None:
+    pairs = gitea.branches(json.loads((RECORDED / file).read_text()))
+
+    assert [name for name, _ in pairs] == names
+    assert all(len(target) == 40 for _, target in pairs)
+
+
+def test_refs_are_read_as_gitea_told_them() -> None:
+    items = json.loads((RECORDED / "gitea-1.17-git-refs-heads.json").read_text())
+
+    assert dict(github.tags(items)) == dict(
+        gitea.branches(json.loads((RECORDED / "gitea-1.17-branches.json").read_text()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "wait"),
+    [
+        ("limit spent", timedelta(hours=1)),
+        ("secondary limit with Retry-After", timedelta(seconds=30)),
+        ("secondary limit as 429", timedelta(seconds=8)),
+        ("secondary limit by its words alone", timedelta(minutes=1)),
+    ],
+)
+def test_a_limit_says_when_to_come_back_and_is_kept_to(
+    scene: Scene, name: str, wait: timedelta
+) -> None:
+    scene.say(recorded(name))
+
+    with pytest.raises(ForgeRateLimited) as first:
+        scene.poll()
+    with pytest.raises(ForgeRateLimited) as second:
+        scene.poll()
+
+    assert first.value.reset_at == second.value.reset_at == NOON + wait
+    assert len(scene.forge.asked) == 1
+    scene.forge.says = None
+    scene.now = NOON + wait
+    assert scene.poll().refs == scene.remote.refs()
+
+
+def test_a_retry_after_may_be_a_date(scene: Scene) -> None:
+    answer = recorded("secondary limit as 429")
+    answer["headers"]["retry-after"] = "Sun, 01 Nov 2026 12:02:00 GMT"
+    scene.say(answer)
+
+    with pytest.raises(ForgeRateLimited) as caught:
+        scene.poll()
+
+    assert caught.value.reset_at == NOON + timedelta(minutes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("forbidden", "Resource not accessible by integration"),
+        ("bad credentials", "Bad credentials"),
+        ("not found", "no such repository"),
+    ],
+)
+def test_a_refusal_is_this_repositorys_alone_and_stops_no_other(
+    scene: Scene, name: str, words: str
+) -> None:
+    scene.say(recorded(name))
+
+    with pytest.raises(ForgeDenied, match=words) as caught:
+        scene.poll()
+
+    assert "t0ken" not in str(caught.value)
+    scene.forge.says = None
+    assert scene.poll().refs == scene.remote.refs()
+
+
+@every_kind
+def test_a_renamed_repository_is_followed_with_the_token(scene: Scene) -> None:
+    scene.forge.renamed[NAME] = "acme/new-site"
+    scene.forge.repositories["acme/new-site"] = scene.forge.repositories.pop(NAME)
+
+    reply = scene.poll()
+
+    assert reply.refs == scene.remote.refs()
+    assert reply.requests == 2
+
+
+def test_a_rename_to_another_host_is_not_followed(scene: Scene) -> None:
+    scene.say(recorded("renamed"))
+
+    with pytest.raises(ForgeAnswerInvalid, match=r"another host, api\.github\.com"):
+        scene.poll()
+
+
+def test_the_next_page_is_not_read_from_another_host(scene: Scene) -> None:
+    answer = recorded("branches")
+    answer["headers"]["link"] = '<https://evil.example.com/?page=2>; rel="next"'
+    scene.say(answer)
+
+    with pytest.raises(ForgeAnswerInvalid, match=r"another host, evil\.example\.com"):
+        scene.poll()
+
+
+def test_pages_that_go_in_a_circle_are_given_up(scene: Scene) -> None:
+    answer = recorded("branches")
+    answer["headers"]["link"] = f'<{scene.forge.address}/repos/{NAME}/x>; rel="next"'
+    scene.say(answer)
+
+    with pytest.raises(ForgeAnswerInvalid, match="no end"):
+        scene.poll()
+
+
+ODD_ANSWERS = {
+    "object": "{}",
+    "no id": '[{"name": "main"}]',
+    "id that is none": '[{"name": "main", "commit": {"sha": "no id"}}]',
+    "numbers": "[7]",
+    "lists": "[[]]",
+    "name that is none": '[{"name": 7, "commit": {"sha": 8}}]',
+    "page": "<html>",
+    "nested too deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_json_of_another_shape_is_no_list_of_refs(scene: Scene, body: str) -> None:
+    scene.say({"status": 200, "headers": {}, "body": body})
+
+    with pytest.raises(ForgeAnswerInvalid):
+        scene.poll()
+
+
+@with_etags
+def test_an_unchanged_list_is_asked_for_by_its_etag_and_never_by_its_date(scene: Scene) -> None:
+    first = scene.poll()
+
+    second = scene.poll(first)
+
+    assert second.refs is None
+    assert scene.forge.statuses == [200, 304]
+    assert scene.forge.asked[1]["if-none-match"] in first.validator.values()
+    assert scene.forge.asked[1]["if-none-match"].startswith("W/")
+    assert not any("if-modified-since" in headers for headers in scene.forge.asked)
+
+
+def test_an_unchanged_list_costs_nothing_of_githubs_allowance(scene: Scene) -> None:
+    first = scene.poll()
+    before = scene.forge.remaining
+
+    for _ in range(3):
+        scene.poll(first)
+
+    assert scene.forge.remaining == before
+
+
+@with_etags
+def test_a_branch_beyond_a_full_page_is_found(scene: Scene) -> None:
+    scene.remote.branch(*(f"a/{number:02}" for number in range(99)))
+    first = scene.poll()
+
+    # It sorts last, so it changes nothing on the page that is there.
+    scene.remote.branch("zzz")
+    second = scene.poll(first)
+
+    assert len(first.refs or {}) == 100
+    assert second.refs == scene.remote.refs()
+
+
+@every_kind
+def test_a_branch_deleted_between_two_pages_makes_no_other_look_deleted(scene: Scene) -> None:
+    scene.remote.branch(*(f"a/{number:03}" for number in range(250)))
+
+    def delete_once(path: str) -> None:
+        if "page=2" in path or "page_token" in path:
+            scene.forge.on_request = lambda _: None
+            scene.remote.delete("a/000")
+
+    scene.forge.on_request = delete_once
+
+    reply = scene.poll()
+
+    missing = scene.remote.refs().keys() - (reply.refs or {}).keys()
+    assert missing == set()
+    assert "refs/heads/a/000" not in scene.remote.refs()
+
+
+def test_a_list_that_never_stands_still_is_an_error_and_no_deletion(scene: Scene) -> None:
+    scene.remote.branch(*(f"a/{number:03}" for number in range(150)))
+    numbers = iter(range(100))
+    scene.forge.on_request = lambda path: (
+        scene.remote.delete(f"a/{next(numbers):03}") if "page=2" in path else None
+    )
+
+    with pytest.raises(ForgeUnavailable, match="changed each time"):
+        scene.poll()
+
+
+@every_kind
+def test_only_what_the_patterns_want_is_asked_for(scene: Scene) -> None:
+    scene.poll()
+
+    assert not any("tags" in path for path in scene.forge.paths)
+
+
+@with_etags
+def test_other_patterns_are_a_new_question(scene: Scene) -> None:
+    first = scene.poll()
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("main",), tags=()))
+
+    assert scene.poll(first).refs == scene.remote.refs()
+
+
+@with_etags
+def test_a_new_tag_is_told_with_the_branches_that_did_not_change(scene: Scene) -> None:
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("*",), tags=("*",)))
+    first = scene.poll()
+    scene.remote.tag("v1", annotated=True)
+
+    second = scene.poll(first)
+    third = scene.poll(second)
+
+    assert second.refs == scene.remote.refs()
+    assert third.refs is None
+
+
+@with_etags
+def test_our_share_of_the_allowance_is_kept_to_before_asking(scene: Scene) -> None:
+    scene.forge.remaining, scene.forge.reset_s = 1001, int((NOON + timedelta(hours=1)).timestamp())
+    scene.poll()
+
+    with pytest.raises(ForgeRateLimited, match="1000 of 5000 remain") as caught:
+        scene.poll()
+
+    assert caught.value.reset_at == datetime(2026, 11, 1, 13, tzinfo=UTC)
+    assert len(scene.forge.asked) == 1
+    scene.now = NOON + timedelta(hours=1)
+    assert scene.poll().refs is not None
+
+
+@every_kind
+def test_each_forge_gets_its_token_in_its_own_way(scene: Scene) -> None:
+    scene.poll()
+
+    spelled = {
+        "github": ("authorization", "Bearer t0ken"),
+        "gitlab": ("private-token", "t0ken"),
+        "gitea": ("authorization", "token t0ken"),
+    }
+    name, text = spelled[scene.forge.kind]
+    assert scene.forge.asked[0][name] == text
+
+
+@pytest.mark.parametrize("path", ["acme", "acme/site/tree"])
+def test_what_is_no_repository_of_the_forge_is_denied_unasked(scene: Scene, path: str) -> None:
+    scene.repository = replace(scene.repository, url=f"{scene.forge.address}/{path}")
+
+    with pytest.raises(ForgeDenied, match="owner/name"):
+        scene.poll()
+
+    assert scene.forge.asked == []
+
+
+@pytest.mark.parametrize("scene", ["gitlab"], indirect=True)
+def test_groups_within_groups_are_one_encoded_part_of_the_path(scene: Scene) -> None:
+    scene.forge.repositories["acme/web/site"] = scene.forge.repositories.pop(NAME)
+    scene.repository = replace(scene.repository, url=f"{scene.forge.address}/acme/web/site.git")
+
+    assert scene.poll().refs == scene.remote.refs()
+    assert scene.forge.paths[0].startswith("/api/v4/projects/acme%2Fweb%2Fsite/repository/branches")
+
+
+@every_kind
+def test_whether_a_move_was_forced_is_no_error_when_the_forge_fails(scene: Scene) -> None:
+    scene.forge.fault = "500"
+
+    told = scene.client.is_forced(scene.repository, before="a" * 40, after="b" * 40, timeout_s=5)
+
+    assert told is None
+
+
+def test_a_second_token_takes_over_when_the_first_is_spent(
+    scene: Scene, transport: Transport
+) -> None:
+    settings = scene.forge.settings()
+    settings = replace(settings, tokens=(*settings.tokens, *settings.tokens))
+    client = GitHub(transport, settings, now=noon)
+    scene.say(recorded("limit spent"))
+
+    for _ in range(2):
+        with pytest.raises(ForgeError):
+            client.list_refs(scene.repository, validator={}, timeout_s=5)
+    with pytest.raises(ForgeRateLimited):
+        client.list_refs(scene.repository, validator={}, timeout_s=5)
+
+    assert len(scene.forge.asked) == 2  # one with each token, then none
