@@ -24,7 +24,7 @@ def render(parcel: Parcel) -> Rendered:
         "before": event.before,
         "after": event.after,
         "forced": event.forced,
-        "commits": [],
+        "commits": None,  # polling sees where a ref points, not what lies between
         "pushed_at": instant(event.pushed_at) if event.pushed_at else None,
         "detected_at": instant(event.detected_at),
         "catch_up": event.catch_up,
