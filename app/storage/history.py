@@ -142,13 +142,12 @@ def prune_hours(connection: Connection, before: datetime, limit: int) -> int:
     return len(rows)
 
 
-def crowded(connection: Connection, limit: int) -> list[tuple[int, int]]:
+def crowded(connection: Connection) -> list[tuple[int, int]]:
     """List repositories with too many polls, each with the newest position that must go."""
     many = (
         select(polls.c.repository_id)
         .group_by(polls.c.repository_id)
         .having(func.count() > POLLS_KEPT)
-        .limit(limit)
     )
     return [
         (repository_id, position)

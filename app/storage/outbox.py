@@ -15,6 +15,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    bindparam,
     case,
     func,
     insert,
@@ -37,6 +38,8 @@ LONGEST_ANSWER = 1024
 INTERRUPTED = "the process ended before the outcome was recorded; it may have been received"
 
 IS_OWED = and_(deliveries.c.finished_at.is_(None), deliveries.c.state != DeliveryState.HELD.value)
+# A choice: when so many lanes got something at once, all are read together.
+MANY_LANES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +62,24 @@ class Outbox:
     def lanes(self, *, fence: int) -> list[Lane]:
         """List every lane that has something unfinished, by its first."""
         with self._database.read() as connection:
-            return _lanes(connection, _firsts(), fence)
+            return [_lane(row, fence) for row in connection.execute(_ALL_FIRSTS)]
 
     def lanes_since(self, position: int, *, fence: int) -> list[Lane]:
         """List the lanes to which something came after ``position``, by their first."""
-        newer = (
-            select(deliveries.c.receiver, deliveries.c.repository_id)
-            .where(deliveries.c.position > position)
-            .distinct()
-            .subquery()
-        )
-        firsts = _firsts().join(
-            newer,
-            and_(
-                deliveries.c.receiver == newer.c.receiver,
-                deliveries.c.repository_id == newer.c.repository_id,
-            ),
-        )
+        # Each of these lanes is asked for its first, which one look at the index answers: a
+        # receiver that is down may be owed a hundred thousand, and this is asked whenever one more
+        # comes. One statement for all of them is not planned well by every database.
         with self._database.read() as connection:
-            return _lanes(connection, firsts, fence)
+            came = connection.execute(_CAME_AFTER, {"after": position})
+            lanes = dict.fromkeys((row.receiver, row.repository_id) for row in came)
+            if len(lanes) > MANY_LANES:
+                return [_lane(row, fence) for row in connection.execute(_ALL_FIRSTS)]
+            first = _of_lane(_LANE, self._database.dialect).limit(1)
+            firsts = [
+                connection.execute(first, {"of_receiver": receiver, "of_repository": of}).first()
+                for receiver, of in lanes
+            ]
+        return [_lane(row, fence) for row in firsts if row is not None]
 
     def last_position(self) -> int:
         """Return the position of the newest delivery, 0 when there is none."""
@@ -86,18 +88,10 @@ class Outbox:
 
     def parcels(self, receiver: str, repository_id: int, *, limit: int, fence: int) -> list[Parcel]:
         """List a lane's first unfinished deliveries in their order."""
-        rows = (
-            _parcels()
-            .where(
-                IS_OWED,
-                deliveries.c.receiver == receiver,
-                deliveries.c.repository_id == repository_id,
-            )
-            .order_by(deliveries.c.position)
-            .limit(limit)
-        )
+        wanted = _of_lane(_parcels(), self._database.dialect).limit(limit)
+        lane = {"of_receiver": receiver, "of_repository": repository_id}
         with self._database.read() as connection:
-            return [_parcel(row, fence) for row in connection.execute(rows)]
+            return [_parcel(row, fence) for row in connection.execute(wanted, lane)]
 
     # Sending.
 
@@ -291,37 +285,52 @@ class Outbox:
         self._database.write(work)
 
 
-def _firsts() -> Select[tuple[str, int, int]]:
+_LANE = select(
+    deliveries.c.receiver,
+    deliveries.c.repository_id,
+    deliveries.c.position,
+    deliveries.c.id,
+    deliveries.c.created_at,
+    deliveries.c.next_attempt_at,
+    deliveries.c.claimed_until,
+    deliveries.c.claim_fence,
+)
+_FIRSTS = (
+    select(func.min(deliveries.c.position).label("position"))
+    .where(IS_OWED)
+    .group_by(deliveries.c.receiver, deliveries.c.repository_id)
+    .subquery()
+)
+_ALL_FIRSTS = _LANE.join(_FIRSTS, deliveries.c.position == _FIRSTS.c.position)
+_CAME_AFTER = (
+    select(deliveries.c.receiver, deliveries.c.repository_id)
+    .where(deliveries.c.position > bindparam("after"))
+    .order_by(deliveries.c.position)
+)
+
+
+def _of_lane(wanted: Select[Any], dialect: str) -> Select[Any]:
+    """Choose what is owed of one lane, in its order, as ``ix_deliveries_owed`` has it ready.
+
+    All of it is unfinished, so the order is that of positions. PostgreSQL finds it in the index
+    only when it is spelled as the index is, MariaDB only when it is not, and when it is told to.
+    Otherwise a lane of 100,000 is sorted for its first (100 ms to 250 ms, November 2026).
+    """
+    is_spelled_out = dialect == "postgresql"
+    in_order = (deliveries.c.finished_at,) if is_spelled_out else ()
     return (
-        select(
-            deliveries.c.receiver,
-            deliveries.c.repository_id,
-            func.min(deliveries.c.position).label("position"),
+        wanted.where(
+            IS_OWED,
+            deliveries.c.receiver == bindparam("of_receiver"),
+            deliveries.c.repository_id == bindparam("of_repository"),
         )
-        .where(IS_OWED)
-        .group_by(deliveries.c.receiver, deliveries.c.repository_id)
+        .order_by(*in_order, deliveries.c.position)
+        .with_hint(deliveries, "FORCE INDEX (ix_deliveries_owed)", "mysql")
     )
 
 
-def _lanes(connection: Connection, firsts: Select[Any], fence: int) -> list[Lane]:
-    first = firsts.subquery()
-    rows = connection.execute(
-        select(
-            deliveries.c.receiver,
-            deliveries.c.repository_id,
-            deliveries.c.position,
-            deliveries.c.id,
-            deliveries.c.state,
-            deliveries.c.created_at,
-            deliveries.c.next_attempt_at,
-            deliveries.c.claimed_until,
-            deliveries.c.claim_fence,
-        ).join(first, deliveries.c.position == first.c.position)
-    )
-    return [
-        Lane(row.receiver, row.repository_id, row.position, row.id, _due_at(row, fence))
-        for row in rows
-    ]
+def _lane(row: Any, fence: int) -> Lane:
+    return Lane(row.receiver, row.repository_id, row.position, row.id, _due_at(row, fence))
 
 
 def _due_at(row: Any, fence: int) -> datetime:

@@ -1,6 +1,6 @@
 """Repositories and their snapshots: what was seen last, and the step from there to what is new."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -153,26 +153,33 @@ class Store:
             events_before: Events found earlier go, with deliveries and attempts, once all their
                 deliveries are finished.
             polls_before: Polls and hourly counts that are older go.
-            limit: The most rows of each kind to delete in this call.
+            limit: The most rows to delete in one transaction; other writers take their turns
+                between them.
 
         Returns:
-            How many rows went; call again until it is 0.
+            How many rows went.
         """
-        gone = sum(
-            self._database.write(partial(prune, before=before, limit=limit))
-            for prune, before in (
-                (history.prune_events, events_before),
-                (history.prune_polls, polls_before),
-                (history.prune_hours, polls_before),
-            )
-        )
+        gone = self._delete(history.prune_events, events_before, limit)
+        gone += self._delete(history.prune_polls, polls_before, limit)
+        gone += self._delete(history.prune_hours, polls_before, limit)
         with self._database.read() as connection:
-            crowded = history.crowded(connection, limit)
+            crowded = history.crowded(connection)
         for repository_id, newest in crowded:
             gone += self._database.write(
                 partial(history.prune_crowd, repository_id=repository_id, newest=newest)
             )
         return gone
+
+    def _delete(
+        self, prune: Callable[[Connection, datetime, int], int], before: datetime, limit: int
+    ) -> int:
+        """Delete a little at a time until nothing is left to delete."""
+        total = 0
+        while True:
+            gone = self._database.write(lambda connection: prune(connection, before, limit))
+            total += gone
+            if gone < limit:
+                return total
 
     def _find(self, *conditions: Any) -> list[Watched]:
         question = select(*COLUMNS).where(*conditions).order_by(repositories.c.id)

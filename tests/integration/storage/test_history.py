@@ -1,10 +1,10 @@
 """What polling leaves behind is counted, kept for a while, and deleted in small steps."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from app.domain.errors import LeaseLost
 from app.storage import history
@@ -180,15 +180,25 @@ def test_an_old_event_that_is_still_owed_stays(
 
 
 def test_old_events_go_in_small_steps(
-    database: Database, store: Store, fence: int, website: Watched
+    database: Database, store: Store, fence: int, website: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     standing = website
     for to in "12345":
         standing, _ = push(store, standing, fence, to=to * 40, at=LONG_AGO, receivers=())
 
-    gone = [store.prune(events_before=NOON, polls_before=NOON, limit=2) for _ in range(4)]
+    steps: list[int] = []
+    one_step = history.prune_events
 
-    assert gone == [2, 2, 1, 0]
+    def watched_step(connection: Connection, before: datetime, limit: int) -> int:
+        steps.append(one_step(connection, before, limit))
+        return steps[-1]
+
+    monkeypatch.setattr(history, "prune_events", watched_step)
+
+    gone = store.prune(events_before=NOON, polls_before=NOON, limit=2)
+
+    assert gone == 5
+    assert steps == [2, 2, 1]
     assert count(database, events) == 0
 
 
