@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from app.domain.repository import Remote, parse_remote
+from app.domain.repository import DEFAULT_PORTS, Remote, parse_remote
 from app.domain.secret import MASK, Secret
 from app.settings.fields import Scalar, nearest
 from app.settings.files import SecretText, folder_of
@@ -61,8 +61,11 @@ class WebUrl(Scalar):
             raise ValueError("ends in what is not sent; leave out # and ?")
         if parts.port == 0:
             raise ValueError("has no port that could be asked")
+        scheme, place = parts.scheme.lower(), parts.netloc.lower()
+        if parts.port == DEFAULT_PORTS[scheme]:
+            place = place.rpartition(":")[0]
         path = parts.path.rstrip("/") if self._is_base else parts.path
-        return urlunsplit((parts.scheme.lower(), parts.netloc.lower(), path, parts.query, ""))
+        return urlunsplit((scheme, place, path, parts.query, ""))
 
     def describe(self) -> dict[str, Any]:
         """A URL."""
@@ -115,8 +118,8 @@ class HeaderValue(Scalar):
         return text.strip(" \t")
 
     def write(self, value: Any) -> Any:
-        """Mask it."""
-        return MASK
+        """Mask it with what a header may hold, so that it could be loaded again."""
+        return "*" * len(MASK)
 
 
 class RemoteUrl(Scalar):
@@ -137,11 +140,11 @@ class RemoteUrl(Scalar):
         return replace(remote, path=located, url=located)
 
     def read(self, owner: Any) -> str:
-        """Return the address, masked credentials included."""
+        """Return the address; the user's name is masked too, it may be a token."""
         if owner.credentials is None:
             return str(owner.url)
         scheme, _, rest = owner.url.partition("://")
-        return f"{scheme}://{owner.credentials[0]}:{MASK}@{rest}"
+        return f"{scheme}://{MASK}@{rest}"
 
 
 class DatabaseUrl(SecretText):

@@ -266,7 +266,7 @@ class Expected(Scalar):
 
     def parse(self, text: str) -> str:
         """Read ``2xx``, or one status."""
-        if not re.fullmatch(r"2xx|2\d\d", text):
+        if not re.fullmatch(r"2xx|2[0-9]{2}", text):
             raise ValueError("is neither 2xx nor one status such as 202")
         return str(text)
 

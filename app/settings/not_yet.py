@@ -87,7 +87,8 @@ def _found(rule: NotYet, values: Mapping[str, Any]) -> Iterator[KeyPath]:
     default = _default(steps)
     for path, value in _reach(steps, values, ()):
         plain = tuple(value) if isinstance(value, list) else value
-        if plain in rule.values if rule.values else plain not in (default, (), None, False, ""):
+        is_other = bool(plain) if default is None else plain != default
+        if plain in rule.values if rule.values else is_other:
             yield path
 
 

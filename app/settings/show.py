@@ -52,15 +52,14 @@ def secrets_of(settings: types.Settings) -> Iterator[Secret]:
         if forge.app:
             yield forge.app.key
     for receiver in settings.receivers.values():
-        yield from (secret for secret in (receiver.secret, receiver.previous_secret) if secret)
+        yield from filter(None, (receiver.secret, receiver.previous_secret))
     for repository in settings.repositories:
         if repository.credentials:
-            yield repository.credentials[1]
+            user, secret = repository.credentials
+            yield secret or Secret(user)
     yield from settings.security.encryption_keys
     yield from (channel.url for channel in settings.alerts.channels)
-    for secret in (settings.security.metrics_token, settings.alerts.heartbeat_url):
-        if secret:
-            yield secret
+    yield from filter(None, (settings.security.metrics_token, settings.alerts.heartbeat_url))
 
 
 def _written(section: Schema, owner: object) -> dict[str, Any]:

@@ -11,7 +11,7 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)")
 _PER = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -24,7 +24,7 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         ValueError: It is not one; the message says how to write it.
     """
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
         raise ValueError(f"has no unit; write {text}s, {text}m or {text}h")
     parts = _PART.findall(text)
     units = [unit for _, unit in parts]
@@ -60,7 +60,7 @@ def parse_rate(text: str) -> float:
     Raises:
         ValueError: It is not one, or nothing would ever pass.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*([smh])", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*/\s*([smh])", text)
     if match is None or not float(match[1]):
         raise ValueError("is not a rate; write 5/s, 30/m or 100/h")
     return float(match[1]) / _PER[match[2]]
@@ -88,7 +88,7 @@ def parse_share(text: str) -> float:
     Raises:
         ValueError: It is not one.
     """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", text)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*%", text)
     if match is None or not 1 <= float(match[1]) <= 100:  # noqa: PLR2004 - what a percentage is
         raise ValueError("is not a percentage of 1% to 100%; write 80%")
     return float(match[1]) / 100

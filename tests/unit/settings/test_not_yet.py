@@ -1,0 +1,78 @@
+"""What has no effect yet is said, once for each place where a file asks for it."""
+
+import pytest
+
+from app.settings import not_yet
+from app.settings.not_yet import NOT_YET
+from tests.unit.settings.conftest import Load, Wrong
+
+
+def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> None:
+    settings = loaded(
+        "polling: {policy: adaptive, objective: 20s for 90%, storm_limit: 5}\n"
+        "forges: {github: {tokens: [abc, def]}}\n"
+        "receivers: {ci: {url: 'https://x.io/', confirm: tekton, rate: 5/s}}\n"
+        "repositories:\n"
+        "  - {url: 'https://x.io/a', paths: ['src/**'], pull_requests: true, priority: 2}\n"
+        "discover: [{forge: github, owner: acme}]\n"
+        "security: {encryption_key: abc, metrics_token: abc}\n"
+        "alerts: {channels: [{url: 'json://x'}], heartbeat_url: 'https://x.io/'}\n"
+    )
+
+    assert [(w.line, w.path, w.message) for w in settings.warnings] == [
+        (line, path, not_yet.NO_EFFECT)
+        for line, path in [
+            (1, "polling.policy"),
+            (1, "polling.objective"),
+            (1, "polling.storm_limit"),
+            (2, "forges.github.tokens"),
+            (3, "receivers.ci.confirm"),
+            (3, "receivers.ci.rate"),
+            (5, "repositories[0].paths"),
+            (5, "repositories[0].pull_requests"),
+            (5, "repositories[0].priority"),
+            (6, "discover"),
+            (7, "security.encryption_key"),
+            (7, "security.metrics_token"),
+            (8, "alerts.channels"),
+            (8, "alerts.heartbeat_url"),
+        ]
+    ]
+
+
+def test_a_default_that_is_written_down_is_not_warned_of(loaded: Load) -> None:
+    settings = loaded(
+        "polling: {policy: fixed, objective: 30s for 95%, storm_limit: 1000}\n"
+        "receivers: {ci: {url: 'https://x.io/', confirm: null, rate: null}}\n"
+        "repositories: [{url: 'https://x.io/a', paths: [], pull_requests: no, priority: 1}]\n"
+        "discover: []\n"
+        "security: {tokens: auto, allow_private_networks: true, metrics_token: null}\n"
+    )
+
+    assert settings.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("forges: {github: {app: {id: 1, installation: 2, key: x}}}", "forges.github.app"),
+        ("security: {allow_private_networks: false}", "security.allow_private_networks"),
+        (
+            "receivers: {ci: {url: 'https://x.io/', payload: cloudevents-binary}}",
+            "receivers.ci.payload",
+        ),
+    ],
+)
+def test_what_cannot_be_ignored_without_harm_is_refused(
+    text: str, path: str, mistakes: Wrong
+) -> None:
+    (mistake,) = mistakes(text)
+
+    assert mistake.path == path
+    assert "not available in this version" in mistake.message
+
+
+@pytest.mark.parametrize("rule", NOT_YET, ids=lambda rule: rule.path)
+def test_each_rule_names_a_setting_that_exists(rule: not_yet.NotYet) -> None:
+    # Raises where a step of the path is no setting.
+    not_yet._default(rule.path.split("."))  # noqa: SLF001 - the walk along a path is not public
