@@ -1,0 +1,77 @@
+"""``reposentry config``: check, show and describe the configuration."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from app.cli.options import config_option, json_option, load_settings
+from app.domain.errors import ConfigurationInvalid
+from app.settings import Settings, load
+from app.settings.json_schema import json_schema
+from app.settings.reference import reference_text
+from app.settings.show import masked
+
+
+@click.group(name="config", epilog="Example: reposentry config check -c reposentry.yaml")
+def command() -> None:
+    """Check, show and describe the configuration."""
+
+
+@command.command(epilog="Example: reposentry config check -c reposentry.yaml")
+@config_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, config: Path, as_json: bool) -> None:
+    """List every mistake as FILE:LINE:COLUMN: KEY: what is wrong, and end with 2 if there is one.
+
+    Settings that have no effect in this version are warned of.
+    """
+    try:
+        settings = load(config, os.environ)
+        found: dict[str, Any] = {"mistakes": [], "warnings": list(map(asdict, settings.warnings))}
+    except ConfigurationInvalid as error:
+        if not as_json:
+            raise
+        found = {"mistakes": list(map(asdict, error.mistakes)), "warnings": []}
+    if as_json:
+        click.echo(json.dumps({"valid": not found["mistakes"], **found}, indent=2))
+        ctx.exit(2 if found["mistakes"] else 0)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(f"{config}: no mistakes; {_summary(settings)}")
+
+
+@command.command(epilog="Example: reposentry config show --defaults > reposentry.yaml")
+@config_option
+@json_option
+@click.option("--defaults", is_flag=True, help="Print every setting with its default and reason.")
+def show(config: Path, as_json: bool, defaults: bool) -> None:
+    """Print the configuration as it takes effect, secrets masked."""
+    if defaults:
+        text = reference_text()
+        click.echo(json.dumps(yaml.safe_load(text), indent=2) if as_json else text, nl=as_json)
+        return
+    shown = masked(load_settings(config))
+    if as_json:
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        click.echo(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), nl=False)
+
+
+@command.command(epilog="Example: reposentry config schema > reposentry.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _summary(settings: Settings) -> str:
+    counted = (
+        (len(settings.repositories), "repository", "repositories"),
+        (len(settings.receivers), "receiver", "receivers"),
+    )
+    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counted)

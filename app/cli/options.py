@@ -1,0 +1,70 @@
+"""Options that several commands share, and the one place where a command gets its settings."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import click
+
+from app.settings import Settings, load
+from app.settings.show import secrets_of
+from app.telemetry import logs
+
+DEFAULT_FILE: Final = "reposentry.yaml"
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+config_option: Decorator = click.option(
+    "-c",
+    "--config",
+    "config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=DEFAULT_FILE,
+    envvar="REPOSENTRY_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+
+listen_option: Decorator = click.option(
+    "--listen", metavar="HOST:PORT", help="Where to serve the pages, over the file's server.listen."
+)
+
+database_option: Decorator = click.option(
+    "--database", metavar="URL", help="The database, over the file's storage.url."
+)
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def load_settings(
+    path: Path | None, *, listen: str | None = None, database: str | None = None
+) -> Settings:
+    """Load the configuration with this process's environment; tell its warnings, hide its secrets.
+
+    Raises:
+        ConfigurationInvalid: It cannot be used; the command ends with its mistakes and code 2.
+    """
+    settings = load(path, os.environ, listen=listen, database=database)
+    keep_out_of_logs(settings)
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return settings
+
+
+def keep_out_of_logs(settings: Settings) -> None:
+    """Mask the secrets of these settings wherever they would be logged."""
+    logs.register_secret(*secrets_of(settings))
+
+
+def start_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Log as the settings say, and none of their secrets; to ``stream`` (standard error) or a file.
+
+    Raises:
+        OSError: The log file cannot be opened.
+    """
+    keep_out_of_logs(settings)
+    chosen = settings.logging
+    logs.configure(chosen.level, chosen.format, chosen.file, stream)
