@@ -109,7 +109,7 @@ class Database:
         self._readers.dispose()
 
     def _translate(self, error: Exception) -> Exception:
-        return translate(error, password=self._password)
+        return translate(error, url=self.url, password=self._password)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ _MISSING_WORDS = ("no such table", "no such column", "has no column named")
 _MISSING_STATES = frozenset({"42P01", "42703", "42S02", "42S22"})
 
 
-def translate(error: Exception, *, password: str | None = None) -> Exception:
+def translate(error: Exception, *, url: str = "", password: str | None = None) -> Exception:
     """Return the error of our own that says the same; what is not a library's stays as it is.
 
     Args:
         error: What was caught.
+        url: Which database, as it may be shown.
         password: The database's, so that it can be masked wherever a driver may repeat it.
     """
     if isinstance(error, RepoSentryError) or not isinstance(error, SQLAlchemyError):
@@ -46,7 +47,7 @@ def translate(error: Exception, *, password: str | None = None) -> Exception:
             return StorageOutdated(
                 f"the database has not the tables that this version needs: {message}"
             )
-        return StorageUnavailable(f"the database does not do its work: {message}")
+        return StorageUnavailable(f"the database {url} does not do its work: {message}")
     if isinstance(error, StatementError) and isinstance(error.orig, Exception):
         return error.orig  # a value that our own column types refused
     return error
