@@ -61,11 +61,12 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What is wrong: a code for machines, a sentence for people, and since when."""
+    """What is wrong: a code for machines, sentences for people, and since when."""
 
     code: str
     message: str
     since: datetime | None
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,9 +531,10 @@ class Status:
             since = error.since or now
             if error.code != ForgeDenied.code and now - since < PATIENCE:
                 continue
-            remedy = _FORGE_REMEDIES.get(error.code, _FORGE_REMEDY)
             says = f"{entry.name} cannot be read: {error.message}"
-            needs.append(Need(error.code, "repository", entry.name, says, remedy, error.since))
+            needs.append(
+                Need(error.code, "repository", entry.name, says, error.remedy, error.since)
+            )
         return needs
 
     def _event_needs(self, now: datetime) -> list[Need]:
@@ -633,7 +635,12 @@ def _state(entry: RepositoryEntry, poll: PollState) -> str:
 def _trouble(poll: PollState) -> Trouble | None:
     if poll.error_code is None:
         return None
-    return Trouble(poll.error_code, poll.error_message or poll.error_code, poll.error_since)
+    return Trouble(
+        code=poll.error_code,
+        message=poll.error_message or poll.error_code,
+        since=poll.error_since,
+        remedy=_FORGE_REMEDIES.get(poll.error_code, _FORGE_REMEDY),
+    )
 
 
 _FORGE_REMEDY = "It is tried again by itself; look at the forge and the network between."

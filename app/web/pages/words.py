@@ -67,9 +67,16 @@ def relative(at: datetime | None, now: datetime) -> Markup:
         return Markup("—")
     seconds = (now - at).total_seconds()
     if abs(seconds) < 1:
-        words = "now"
-    else:
-        words = f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+        return _time(at, "now")
+    return _time(at, f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}")
+
+
+def lasting(since: datetime, now: datetime) -> Markup:
+    """Show for how long something has been so, the very second of its beginning on hover."""
+    return _time(since, f"for {span(max(1.0, (now - since).total_seconds()))}")
+
+
+def _time(at: datetime, words: str) -> Markup:
     # To the second: this stands three times in a row of a long list.
     day, _, clock = at.astimezone(UTC).isoformat(timespec="seconds")[:19].partition("T")
     return Markup('<time datetime="{}T{}Z" title="{} {} UTC">{}</time>').format(
@@ -151,6 +158,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "state": state,
     "exactly": exactly,
     "relative": relative,
+    "lasting": lasting,
     "span": span,
     "count": count,
     "short": short,
