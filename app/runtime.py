@@ -1,0 +1,418 @@
+"""The composition root: makes the clock, the database, the services; starts and ends them in order.
+
+A process is *active* while it holds the lease, and then a :class:`Term` polls and delivers; else it
+is a *standby* that serves pages and API and waits. Nothing else in the program makes a clock.
+"""
+
+import os
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from app import __version__
+from app.delivery.payloads import render
+from app.delivery.send import Senders
+from app.domain.delivery import Parcel
+from app.domain.errors import Conflict, NotFound, StorageError
+from app.domain.event import Event
+from app.domain.health import Component, Status as HealthStatus, overall
+from app.domain.repository import Repository
+from app.forges import Forges
+from app.services.branch_monitor import BranchMonitor
+from app.services.catalog import Catalog, Entry
+from app.services.dispatcher import Dispatcher
+from app.services.leadership import TTL, Leadership
+from app.services.periodic import Periodic
+from app.services.poller import Poller
+from app.services.scheduler import Call, Scheduler
+from app.services.status import HealthReport, Status
+from app.settings.types import Settings
+from app.storage.database import Database
+from app.storage.lease import Lease
+from app.storage.migrate import ensure_current
+from app.storage.outbox import Outbox
+from app.storage.queries import Queries
+from app.storage.records import AttemptResult, PollRecord, PollState
+from app.storage.store import Store
+
+FLUSH_S = 3.0
+PRUNE_S = 600.0
+POLL_HISTORY = timedelta(days=7)  # a choice: a week shows a weekly rhythm
+DRAIN_S = 10.0
+# A start spreads the first polls: this far apart, or evenly over the shortest interval if closer.
+START_GAP = timedelta(milliseconds=50)
+
+
+class Observer(Protocol):
+    """Hears of every change as it is found and of every attempt as it is made."""
+
+    def found(self, repository: Repository, event: Event) -> None:
+        """Take note; must not block and must not raise."""
+        ...
+
+    def attempted(self, parcel: Parcel, result: AttemptResult) -> None:
+        """Take note; must not block and must not raise."""
+        ...
+
+
+def utc_now() -> datetime:
+    """Tell the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """What exists only while this process is the active one."""
+
+    catalog: Catalog
+    poller: Poller
+    scheduler: Scheduler
+    dispatcher: Dispatcher
+    forges: Forges
+    senders: Senders
+    chores: tuple[Periodic, ...]
+
+
+class Runtime:
+    """The running program, and all that pages, API and commands may ask of it."""
+
+    version = __version__
+
+    def __init__(self, settings: Settings, *, observers: Sequence[Observer] = ()) -> None:
+        """Make the parts; start nothing, and touch neither network nor disk.
+
+        Raises:
+            ConfigurationInvalid: The database's URL cannot be used.
+        """
+        self.settings = settings
+        self._observers = tuple(observers)
+        self._database = Database(settings.storage.url.reveal(), now=utc_now)
+        self._store = Store(self._database)
+        self._outbox = Outbox(self._database)
+        self._term: Term | None = None
+        self._term_lock = threading.Lock()
+        self._is_started = False
+        self._leadership = Leadership(
+            lease=self._lease(),
+            on_gain=self._begin_term,
+            on_loss=self._end_term,
+            monotonic=time.monotonic,
+        )
+        configured = {repository.name: repository for repository in settings.repositories}
+        self.status = Status(
+            Queries(self._database),
+            live=self._live,
+            receivers=settings.receivers,
+            now=utc_now,
+            configured=configured.get,
+        )
+
+    def start(self) -> None:
+        """Bring the database up to date, then poll and deliver, or stand by.
+
+        Raises:
+            StorageError: The database cannot be used; the program should say so and end.
+        """
+        ensure_current(self._database)
+        self._leadership.start()
+        self._leadership.wait_for_first_try(TTL.total_seconds())
+        self._is_started = True
+
+    def stop(self, timeout_s: float = DRAIN_S) -> None:
+        """Poll no more, finish what is in flight, write what is noted, give the lease back."""
+        self._leadership.stop(timeout_s)
+        self._database.close()
+
+    # The term of an active process.
+
+    def _begin_term(self, fence: int) -> None:
+        term = self._make_term(fence)
+        _seat(term.scheduler, term.catalog.load(self.settings.repositories), utc_now())
+        term.dispatcher.start()
+        term.scheduler.start()
+        for chore in term.chores:
+            chore.start()
+        self._term = term
+
+    def _make_term(self, fence: int) -> Term:
+        polling, receivers = self.settings.polling, self.settings.receivers
+        catalog = Catalog(self._store, now=utc_now, fence=fence)
+        forges = Forges(self.settings.forges, now=utc_now, connections=polling.workers)
+        senders = Senders(receivers, now=utc_now)
+        dispatcher = Dispatcher(
+            outbox=self._outbox,
+            receivers=receivers,
+            sender_for=senders.for_receiver,
+            render=render,
+            observers=self._observers,
+            fence=fence,
+            may_send=lambda: self._leadership.may_send,
+            lease_lost=self._leadership.lose,
+            now=utc_now,
+            chance=random.random,
+        )
+        monitor = BranchMonitor(
+            store=self._store,
+            client_for=forges.client_for,
+            receivers=receivers,
+            now=utc_now,
+            fence=fence,
+            timeout=polling.timeout,
+            trigger_on_baseline=polling.baseline == "trigger",
+        )
+        poller = Poller(
+            catalog=catalog,
+            monitor=monitor,
+            observers=self._observers,
+            owed=dispatcher.owed,
+            lease_lost=self._leadership.lose,
+            now=utc_now,
+            chance=random.random,
+            ceiling=polling.max_interval,
+            timeout=polling.timeout,
+        )
+        scheduler = Scheduler(poll=poller.poll, workers=polling.workers, now=utc_now)
+        chores = (
+            Periodic("flush", catalog.flush, every_s=FLUSH_S),
+            Periodic("prune", self._prune, every_s=PRUNE_S),
+        )
+        return Term(catalog, poller, scheduler, dispatcher, forges, senders, chores)
+
+    def _end_term(self) -> None:
+        with self._term_lock:
+            term, self._term = self._term, None
+        if term is None:
+            return
+        deadline = time.monotonic() + DRAIN_S - 1
+        term.scheduler.stop(max(0.0, deadline - time.monotonic()))
+        term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
+        for chore in term.chores:
+            chore.stop(1.0)
+        with suppress(StorageError):  # it costs a poll, never a change
+            term.catalog.flush()
+        term.senders.close()
+        term.forges.close()
+
+    def _prune(self) -> None:
+        now = utc_now()
+        self._store.prune(
+            events_before=now - self.settings.storage.retention,
+            polls_before=now - POLL_HISTORY,
+        )
+
+    # What pages, API and commands ask.
+
+    def _live(self, repository_id: int) -> PollState | None:
+        term = self._term
+        return term.catalog.live(repository_id) if term else None
+
+    def _active(self) -> Term:
+        term = self._term
+        if term is None:
+            raise Conflict("this process is a standby; ask the one that polls and delivers")
+        return term
+
+    def ready(self) -> tuple[bool, str]:
+        """Tell whether it can poll and deliver, or stand by, and in which role."""
+        if not self._is_started:
+            return False, "starting"
+        if not self._leadership.is_alive:
+            return False, "stopping"
+        return True, "active" if self._term else "standby"
+
+    def health(self) -> HealthReport:
+        """Tell how well each component is."""
+        components = [
+            self._database_health(),
+            *self._term_health(),
+            Component("configuration", HealthStatus.OK),
+        ]
+        return HealthReport(
+            status=overall(components),
+            role="active" if self._term else "standby",
+            components=components,
+        )
+
+    def _database_health(self) -> Component:
+        try:
+            self._outbox.last_position()
+        except StorageError as error:
+            return Component("database", HealthStatus.FAILED, str(error))
+        return Component("database", HealthStatus.OK)
+
+    def _term_health(self) -> list[Component]:
+        term = self._term
+        if term is None:
+            role = "another process polls and delivers" if self._is_started else "starting"
+            status = HealthStatus.OK if self._leadership.is_alive else HealthStatus.FAILED
+            return [Component("scheduler", status, role), Component("dispatcher", status, role)]
+        return [
+            _alive("scheduler", is_alive=term.scheduler.is_alive),
+            _alive("dispatcher", is_alive=term.dispatcher.is_alive),
+        ]
+
+    def wake(self, name: str) -> None:
+        """Bring a repository's next poll forward to now.
+
+        Raises:
+            NotFound: No such repository is watched.
+            Conflict: This process does not poll, or the repository is paused.
+        """
+        term = self._active()
+        entry = term.catalog.by_name(name)
+        if entry.watched.paused_at or not entry.repository.enabled:
+            raise Conflict(f"{name} is paused; resume it first")
+        term.scheduler.wake(entry.watched.id)
+
+    def poll_and_wait(self, name: str, wait_s: float) -> PollRecord | None:
+        """Wake a repository and wait for its poll's outcome; None if it takes longer.
+
+        Raises:
+            NotFound: No such repository is watched.
+            Conflict: This process does not poll, or the repository is paused.
+        """
+        term = self._active()
+        since = utc_now()
+        self.wake(name)
+        entry = term.catalog.by_name(name)
+        return term.catalog.wait_for_poll(entry.watched.id, since=since, wait_s=wait_s)
+
+    def pause_repository(self, name: str) -> None:
+        """Poll a repository no more until it is resumed."""
+        term = self._active()
+        entry = term.catalog.by_name(name)
+        at = entry.watched.paused_at or utc_now()
+        self._store.pause(entry.watched.id, at=at)
+        term.catalog.pause(entry.watched.id, at)
+        term.scheduler.remove(entry.watched.id)
+
+    def resume_repository(self, name: str) -> None:
+        """Poll a paused repository again, at once."""
+        term = self._active()
+        entry = term.catalog.by_name(name)
+        if entry.watched.paused_at is None:
+            return
+        self._store.pause(entry.watched.id, at=None)
+        term.catalog.pause(entry.watched.id, None)
+        term.scheduler.add(
+            entry.watched.id, due_at=utc_now(), wait=entry.repository.interval, reason="wake"
+        )
+
+    def redeliver(self, event_id: str, receivers: Sequence[str] | None = None) -> list[str]:
+        """Owe an event once more, under new delivery ids; to all its receivers if none is named.
+
+        Raises:
+            NotFound: No such event, or no such receiver is configured.
+        """
+        known = self.settings.receivers
+        unknown = [name for name in receivers or () if name not in known]
+        if unknown:
+            raise NotFound(f"no receiver named {unknown[0]!r} is configured")
+        chosen = {name: known[name].payload for name in receivers or known}
+        made = self._outbox.redeliver(
+            event_id, receivers=chosen, only_former=receivers is None, now=utc_now()
+        )
+        self._tell_dispatcher()
+        return made
+
+    def event_of(self, some_id: str) -> str:
+        """Return the id of an event, given its own or one of its deliveries'.
+
+        Raises:
+            NotFound: Neither an event nor a delivery has it.
+        """
+        try:
+            return self.status.event(some_id).event.id
+        except NotFound:
+            return self.status.delivery(some_id).delivery.event_id
+
+    def retry_delivery(self, delivery_id: str) -> None:
+        """Try a waiting delivery now."""
+        self._outbox.retry(delivery_id, now=utc_now())
+        self._tell_dispatcher(everything=True)
+
+    def cancel_delivery(self, delivery_id: str) -> None:
+        """Give up an unfinished delivery."""
+        self._outbox.cancel(delivery_id, now=utc_now())
+        self._tell_dispatcher(everything=True)
+
+    def resume_receiver(self, name: str) -> None:
+        """Send to a receiver again that said 410 or was paused."""
+        if name not in self.settings.receivers:
+            raise NotFound(f"no receiver named {name!r} is configured")
+        self._outbox.enable_receiver(name)
+        self._tell_dispatcher(everything=True)
+
+    def _tell_dispatcher(self, *, everything: bool = False) -> None:
+        term = self._term
+        if term is None:
+            return  # the active process looks around by itself
+        if everything:
+            term.dispatcher.take_stock()
+        else:
+            term.dispatcher.owed()
+
+    def poll_once(self, name: str) -> PollRecord:
+        """Poll one repository in this process, for a command; deliveries are owed, not sent.
+
+        Raises:
+            NotFound: No such repository is configured.
+            Conflict: Another process polls; ask that one.
+        """
+        ensure_current(self._database)
+        lease = self._lease()
+        fence = lease.try_acquire()
+        if fence is None:
+            raise Conflict("another process polls and delivers; ask it, by its API")
+        try:
+            term = self._make_term(fence)
+            term.catalog.load(self.settings.repositories)
+            entry = term.catalog.by_name(name)
+            since = utc_now()
+            term.poller.poll(entry.watched.id, Call("wake", since))
+            term.catalog.flush()
+            record = term.catalog.wait_for_poll(entry.watched.id, since=since, wait_s=0)
+        finally:
+            lease.release()
+        if record is None:
+            raise Conflict("another process took over meanwhile; ask it, by its API")
+        return record
+
+    def _lease(self) -> Lease:
+        return Lease(
+            self._database,
+            holder=f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}",
+            ttl=TTL,
+            now=utc_now,
+            monotonic=time.monotonic,
+        )
+
+
+def _seat(scheduler: Scheduler, entries: Sequence[Entry], now: datetime) -> None:
+    """Give every repository that is polled its place; those overdue are spread, not all at once."""
+    polled = [e for e in entries if e.repository.enabled and e.watched.paused_at is None]
+    if not polled:
+        return
+    gap = min(START_GAP, min(e.repository.interval for e in polled) / len(polled))
+    late = 0
+    for entry in polled:
+        due_at = entry.watched.next_poll_at or now
+        latest = now + entry.repository.interval
+        if due_at <= now or due_at > latest:
+            due_at, late = now + gap * late, late + 1
+        scheduler.add(
+            entry.watched.id, due_at=due_at, wait=entry.repository.interval, reason="start"
+        )
+
+
+def _alive(name: str, *, is_alive: bool) -> Component:
+    if is_alive:
+        return Component(name, HealthStatus.OK)
+    return Component(name, HealthStatus.FAILED, "it has ended; see the log")

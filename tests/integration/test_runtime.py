@@ -1,0 +1,151 @@
+"""The parts together, in this process: from a push to a receiver that took it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import Conflict, NotFound
+from app.domain.health import Status
+from app.runtime import Runtime
+from app.settings import from_mapping
+from tests.fakes.git_repository import GitRepository
+from tests.fakes.receiver import RecordingReceiver
+from tests.fakes.waiting import wait_until
+
+NAME = "acme/website"
+
+
+@contextmanager
+def running(
+    tmp_path: Path,
+    repository: GitRepository,
+    receiver: RecordingReceiver,
+    *,
+    interval: str = "10m",  # so that only a wake polls again
+) -> Iterator[Runtime]:
+    runtime = Runtime(
+        from_mapping(
+            {
+                "storage": {"url": f"sqlite:///{(tmp_path / 'r.db').as_posix()}"},
+                "polling": {"interval": interval},
+                "receivers": {"ci": {"url": receiver.url}},
+                "repositories": [{"url": str(repository.path), "name": NAME}],
+            },
+            {},
+        )
+    )
+    try:
+        runtime.start()
+        wait_until(lambda: runtime.status.repository(NAME).state != "new")
+        yield runtime
+    finally:
+        runtime.stop()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitRepository:
+    made = GitRepository.create(tmp_path / "website.git")
+    made.commit("main")
+    return made
+
+
+@pytest.fixture
+def receiver() -> Iterator[RecordingReceiver]:
+    with RecordingReceiver() as receiver:
+        yield receiver
+
+
+def test_a_push_is_found_when_it_is_asked_for_and_delivered(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        repository.commit("main")
+        outcome = runtime.poll_and_wait(NAME, 5)
+        receiver.wait_for(1, deadline_s=5)
+        wait_until(lambda: runtime.status.events(limit=1).items[0].state == "delivered")
+
+    assert outcome is not None
+    assert (outcome.outcome, outcome.reason, outcome.changes) == ("changed", "wake", 1)
+
+
+def test_a_paused_repository_is_not_polled_until_it_is_resumed(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        runtime.pause_repository(NAME)
+        runtime.pause_repository(NAME)
+        with pytest.raises(Conflict, match="paused"):
+            runtime.wake(NAME)
+        paused = runtime.status.repository(NAME).state
+        repository.commit("main")
+        runtime.resume_repository(NAME)
+        runtime.resume_repository(NAME)
+        receiver.wait_for(1, deadline_s=5)
+
+    assert paused == "paused"
+
+
+def test_a_restart_polls_what_was_paused_no_more_than_before(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        runtime.pause_repository(NAME)
+
+    with running(tmp_path, repository, receiver) as runtime:
+        assert runtime.status.repository(NAME).state == "paused"
+
+
+def test_what_was_pushed_while_it_was_stopped_is_found_at_the_start(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver, interval="200ms"):
+        pass
+    repository.commit("main")
+
+    with running(tmp_path, repository, receiver, interval="200ms"):
+        receiver.wait_for(1, deadline_s=5)
+
+
+def test_health_tells_each_component_and_the_role(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        health = runtime.health()
+
+    assert (health.status, health.role) == (Status.OK, "active")
+    assert {component.name for component in health.components} >= {
+        "database",
+        "scheduler",
+        "dispatcher",
+        "configuration",
+    }
+
+
+def test_a_second_process_stands_by_and_takes_over(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as first:
+        second = Runtime(first.settings)
+        second.start()
+        standby = (second.ready(), second.health().role)
+        with pytest.raises(Conflict, match="standby"):
+            second.wake(NAME)
+        first.stop()
+        wait_until(lambda: second.health().role == "active")
+        second.stop()
+
+    assert standby == ((True, "standby"), "standby")
+
+
+def test_what_is_not_there_cannot_be_asked_for(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        with pytest.raises(NotFound):
+            runtime.wake("acme/unknown")
+        with pytest.raises(NotFound):
+            runtime.redeliver("unknown", ["nobody"])
+        with pytest.raises(NotFound):
+            runtime.redeliver("unknown")
