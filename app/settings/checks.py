@@ -35,6 +35,7 @@ def check(values: Mapping[str, Any], where: Where) -> Iterator[Fault]:
     yield from _watches_something(values.get("defaults") or {}, ("defaults",), types.Defaults())
     yield from _repositories(values, where)
     yield from _references(values)
+    yield from _channels(values.get("alerts") or {})
     yield from _unencrypted(values)
     yield from _doors(values)
 
@@ -188,6 +189,12 @@ def _references(values: Mapping[str, Any]) -> Iterator[Fault]:
         if "forge" in entry and entry["forge"] not in forges:
             message = f"there is no forge {entry['forge']}{_meant(entry['forge'], forges)}"
             yield Fault(("discover", number, "forge"), message)
+
+
+def _channels(alerts: Mapping[str, Any]) -> Iterator[Fault]:
+    for number, channel in enumerate(alerts.get("channels") or ()):
+        if not (channel.get("url") or channel.get("url_file")):
+            yield Fault(("alerts", "channels", number, "url"), f"{MISSING}; write an Apprise URL")
 
 
 def _meant(name: str, names: Iterable[str]) -> str:

@@ -315,6 +315,10 @@ CASES = {
         "server: {trusted_proxy: nginx}\n",
         "1:25: server.trusted_proxy: «nginx» is not an IP address; write 127.0.0.1, or * for any",
     ),
+    "an alert to nowhere": Case(
+        "alerts: {channels: [{on: [dead]}]}\n",
+        "1:21: alerts.channels[0].url: is missing; write an Apprise URL",
+    ),
     "an included file that is not there": Case(
         "include: [more.yaml]\n", "1:11: include: more.yaml: there is no such file"
     ),
