@@ -450,6 +450,8 @@ def _record_attempt(
 
 def _conclude(connection: Connection, result: AttemptResult) -> None:
     answer = result.answer
+    if _is_recorded(connection, result):
+        return
     _record_attempt(
         connection,
         result.position,
@@ -480,8 +482,22 @@ def _conclude(connection: Connection, result: AttemptResult) -> None:
         _settle_event(connection, event_position)
 
 
+def _is_recorded(connection: Connection, result: AttemptResult) -> bool:
+    """Tell whether this was written before: a commit can be durable and its answer be lost."""
+    same = select(attempts.c.number).where(
+        attempts.c.delivery_position == result.position,
+        attempts.c.started_at == result.started_at,
+        attempts.c.duration_ms.is_not(None),
+    )
+    return connection.scalar(same) is not None
+
+
 def _settle_event(connection: Connection, event_position: int | None) -> None:
     """Let an event's state follow from its deliveries: for each receiver the newest counts."""
+    # Another process may cancel the event's other delivery at this moment: one waits for the other.
+    connection.execute(
+        select(events.c.position).where(events.c.position == event_position).with_for_update()
+    )
     rows = connection.execute(
         select(deliveries.c.receiver, deliveries.c.state, deliveries.c.finished_at)
         .where(deliveries.c.event_position == event_position)

@@ -1,10 +1,12 @@
 """What is owed stays owed, in order, until somebody took it; on every kind of database."""
 
+import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, Engine, event, select
 
 from app.domain.delivery import Answer, DeliveryState, Parcel
 from app.domain.errors import Conflict, LeaseLost, NotFound
@@ -61,10 +63,11 @@ class Scene:
         answer: Answer = TAKEN,
         state: DeliveryState = DeliveryState.DELIVERED,
         *,
+        at: datetime = NOON,
         release: Sequence[int] = (),
     ) -> None:
         retry_at = LATER if state is DeliveryState.WAITING else None
-        result = AttemptResult(parcel.position, NOON, 12, answer, state, retry_at)
+        result = AttemptResult(parcel.position, at, 12, answer, state, retry_at)
         self.outbox.conclude([result], release=release, fence=self.fence).result(30)
 
     def event_state(self, number: int) -> str:
@@ -263,7 +266,7 @@ def test_a_waiting_delivery_can_be_tried_at_once_and_a_finished_one_cannot(scene
     scene.outbox.retry(first.delivery_id, now=NOON)
 
     assert scene.lane()[0].due_at == NOON
-    scene.conclude(first, Answer(400), DeliveryState.DEAD)
+    scene.conclude(first, Answer(400), DeliveryState.DEAD, at=LATER)
     with pytest.raises(Conflict, match="redeliver"):
         scene.outbox.retry(first.delivery_id, now=NOON)
 
@@ -279,6 +282,47 @@ def test_a_cancelled_delivery_is_no_longer_owed_whatever_comes_back(scene: Scene
     assert scene.attempts(first) == [(1, 503, None)]
     with pytest.raises(Conflict):
         scene.outbox.cancel(first.delivery_id, now=NOON)
+
+
+def test_a_result_that_is_handed_in_twice_counts_once(scene: Scene) -> None:
+    first = scene.lane()[0]
+    scene.claim(first)
+
+    for _ in range(2):
+        scene.conclude(first, Answer(503), DeliveryState.WAITING)
+
+    assert scene.attempts(first) == [(1, 503, None)]
+    assert scene.lane()[0].attempts_made == 1
+
+
+def test_two_processes_that_end_an_event_together_agree_on_its_state(
+    scene: Scene, database_url: str
+) -> None:
+    elsewhere = Database(database_url, now=scene.clock.now)
+    ours, theirs = (scene.lane(receiver)[0] for receiver in ("ci", "chat"))
+    is_ending = threading.Event()
+
+    def hold(_: Connection) -> None:
+        """Give the other process time to look at what we have not committed yet."""
+        if not is_ending.is_set():
+            is_ending.set()
+            wait([cancelling], timeout=0.2)
+
+    def cancel_elsewhere() -> None:
+        is_ending.wait(30)
+        Outbox(elsewhere).cancel(theirs.delivery_id, now=NOON)
+
+    with ThreadPoolExecutor(1) as pool:
+        cancelling = pool.submit(cancel_elsewhere)
+        event.listen(Engine, "commit", hold)
+        try:
+            scene.outbox.cancel(ours.delivery_id, now=NOON)
+            cancelling.result(30)
+        finally:
+            event.remove(Engine, "commit", hold)
+    elsewhere.close()
+
+    assert scene.event_state(0) == "ignored"
 
 
 def test_an_answer_is_kept_to_its_first_kibibyte_and_without_nul(scene: Scene) -> None:
