@@ -1,0 +1,188 @@
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from app.domain.health import Component, Status as Health
+from app.domain.refs import RefFilter
+from app.domain.repository import Repository
+from app.services.status import Overview, Status
+from app.settings.types import Receiver
+from app.storage.entries import HourCount
+from app.storage.queries import Queries, Readable
+from tests.integration.web.conftest import RECEIVERS, Clock, LiveStates
+from tests.integration.web.story import HOUR, MINUTE, NOON, SECOND, Story
+
+
+def status_of(story: Story, clock: Clock, receivers: Mapping[str, Receiver] = RECEIVERS) -> Status:
+    return Status(Queries(story.database), live=LiveStates(), receivers=receivers, now=clock)
+
+
+def overview(story: Story, clock: Clock) -> Overview:
+    return status_of(story, clock).overview()
+
+
+def says(story: Story, clock: Clock) -> list[str]:
+    return [need.says for need in overview(story, clock).needs]
+
+
+def test_nothing_watched_is_said_before_all_else(empty: Story, clock: Clock) -> None:
+    found = overview(empty, clock)
+
+    assert (found.level, found.sentence) == ("empty", "Nothing is watched yet.")
+
+
+def test_all_is_well_when_everything_was_taken(empty: Story, clock: Clock) -> None:
+    empty.delivery(empty.event(empty.repository("acme/site")))
+
+    found = overview(empty, clock)
+
+    assert (found.level, found.sentence, found.needs) == ("ok", "All is well.", ())
+
+
+def test_a_short_trouble_calls_nobody(empty: Story, clock: Clock) -> None:
+    empty.repository("acme/site", error_code="forge_unavailable", error_since=NOON - MINUTE)
+
+    found = overview(empty, clock)
+
+    assert (found.level, found.needs) == ("busy", ())
+    assert "one repository does not answer just now" in found.sentence
+
+
+def test_a_long_trouble_and_a_refusal_need_a_person(empty: Story, clock: Clock) -> None:
+    empty.repository("acme/a", error_code="forge_unavailable", error_since=NOON - HOUR)
+    empty.repository("acme/b", error_code="forge_denied", error_since=NOON - SECOND)
+
+    found = overview(empty, clock)
+
+    assert [need.subject for need in found.needs] == ["acme/a", "acme/b"]
+    assert "token" in found.needs[1].remedy
+    assert found.sentence == "2 things need a person."
+
+
+def test_a_delivery_that_waits_calls_nobody_until_it_has_waited_long(
+    empty: Story, clock: Clock
+) -> None:
+    event = empty.event(empty.repository("acme/site"), state="open")
+    empty.delivery(event, state="waiting", finished_at=None, last_status=503)
+
+    at_first = overview(empty, clock)
+    clock.at += 20 * MINUTE
+    later = says(empty, clock)
+
+    assert (at_first.level, at_first.waiting, at_first.needs) == ("busy", 1, ())
+    assert later == ["tekton does not take its deliveries: it answered 503"]
+
+
+def test_a_receiver_that_is_disabled_or_paused_while_owed_needs_a_person(
+    empty: Story, clock: Clock
+) -> None:
+    event = empty.event(empty.repository("acme/site"), state="open")
+    empty.delivery(event, state="pending", finished_at=None, last_status=None)
+    empty.receiver("tekton", paused_at=NOON)
+    empty.receiver("audit", disabled_at=NOON, disabled_reason="it answered 410 Gone")
+
+    assert says(empty, clock) == [
+        "audit is disabled: it answered 410 Gone",
+        "tekton is paused and is owed 1",
+    ]
+
+
+def test_held_deliveries_need_a_person(empty: Story, clock: Clock) -> None:
+    event = empty.event(empty.repository("acme/site"), state="held")
+    empty.delivery(event, state="held", finished_at=None, last_status=None)
+
+    assert says(empty, clock) == ["One delivery is held"]
+
+
+def test_failed_events_need_a_person_for_three_days(empty: Story, clock: Clock) -> None:
+    site = empty.repository("acme/site")
+    for _ in range(2):
+        empty.event(site, state="failed")
+
+    at_first = says(empty, clock)
+    clock.at += 73 * HOUR
+    later = says(empty, clock)
+
+    assert at_first == ["2 events were not taken by a receiver; the newest is of acme/site"]
+    assert later == []
+
+
+def test_an_unwell_component_comes_first(empty: Story, clock: Clock) -> None:
+    empty.repository("acme/site", error_code="forge_denied", error_since=NOON)
+    component = Component("database", Health.DEGRADED, "its disk is nearly full")
+
+    found = status_of(empty, clock).overview([component])
+
+    assert found.needs[0].says == "database is degraded: its disk is nearly full"
+
+
+class CountingQueries(Queries):
+    """Notes how many hours it was asked to count, each time."""
+
+    def __init__(self, database: Readable) -> None:
+        super().__init__(database)
+        self.asked: list[int] = []
+
+    def count_hours(self, hours: Sequence[datetime]) -> tuple[HourCount, ...]:
+        self.asked.append(len(hours))
+        return super().count_hours(hours)
+
+
+def test_hours_that_are_over_are_counted_once_and_the_newest_anew(
+    empty: Story, clock: Clock
+) -> None:
+    site = empty.repository("acme/site")
+    empty.event(site, detected_at=NOON - 5 * HOUR)
+    queries = CountingQueries(empty.database)
+    status = Status(queries, live=LiveStates(), receivers={}, now=clock)
+    first = status.overview()
+
+    clock.at += HOUR
+    empty.event(site, detected_at=clock.at)
+    second = status.overview()
+
+    assert (first.changes, second.changes) == (1, 2)
+    assert queries.asked == [24, 3]
+    assert [hour.changes for hour in second.hours if hour.changes] == [1, 1]
+    assert len(second.hours) == 24
+
+
+def test_a_receiver_no_longer_configured_is_not_shown(empty: Story, clock: Clock) -> None:
+    empty.receiver("former", paused_at=NOON)
+
+    found = status_of(empty, clock, {"tekton": RECEIVERS["tekton"]}).receivers()
+
+    assert [one.name for one in found] == ["tekton"]
+
+
+def test_an_explanation_uses_the_patterns_that_hold_now(empty: Story, clock: Clock) -> None:
+    empty.repository("acme/site", watched={"branches": ["*"], "tags": []})
+    wanted = Repository("acme/site", "https://x/site", refs=RefFilter(branches=("main",)))
+    status = Status(
+        Queries(empty.database),
+        live=LiveStates(),
+        receivers={},
+        now=clock,
+        configured={"acme/site": wanted}.get,
+    )
+
+    assert status.explain("acme/site", "main").watched is True
+    assert status.explain("acme/site", "next").pattern is None
+
+
+def test_a_ref_that_stood_before_the_watch_began_is_explained(empty: Story, clock: Clock) -> None:
+    site = empty.repository("acme/site")
+    empty.ref(site, "refs/heads/main")
+
+    reasons = status_of(empty, clock).explain("acme/site", "main").reasons
+
+    assert "the first snapshot makes none" in reasons[2]
+
+
+def test_latency_is_never_negative_although_clocks_differ(empty: Story, clock: Clock) -> None:
+    site = empty.repository("acme/site")
+    empty.event(site, detected_at=NOON, pushed_at=NOON + SECOND)
+    empty.event(site, detected_at=NOON, pushed_at=NOON - 8 * SECOND)
+
+    latency = status_of(empty, clock).repository("acme/site").latency
+
+    assert (latency.p50, latency.p95) == (0.0, 8.0)
