@@ -42,17 +42,25 @@ class Forges:
             as from a plain git server.
         now: The clock.
         connections: How many idle connections to keep for each host.
+        proxies: As ``Transport`` takes them; the git command reads its own from the environment.
     """
 
     def __init__(
-        self, forges: Mapping[str, Forge], *, now: Callable[[], datetime], connections: int
+        self,
+        forges: Mapping[str, Forge],
+        *,
+        now: Callable[[], datetime],
+        connections: int,
+        proxies: Mapping[str, str] | None = None,
     ) -> None:
         self._transports: dict[Path | None, Transport] = {}
         self._clients: dict[str, GitClient] = {}
         for name, forge in {"git": PLAIN_GIT, **forges}.items():
             transport = self._transports.get(forge.ca_file)
             if transport is None:
-                transport = Transport(ca_file=forge.ca_file, connections=connections)
+                transport = Transport(
+                    ca_file=forge.ca_file, connections=connections, proxies=proxies
+                )
                 self._transports[forge.ca_file] = transport
             self._clients[name] = CLIENTS[forge.kind](forge, Tools(transport, now))
         self._by_command = LsRemote()

@@ -46,6 +46,7 @@ class GitRepository:
         cls, path: Path, *, object_format: str = "sha1", default_branch: str = "main"
     ) -> Self:
         """Make an empty bare repository at ``path``; ``object_format`` is sha1 or sha256."""
+        path.parent.mkdir(parents=True, exist_ok=True)
         repository = cls(path)
         options = [f"--object-format={object_format}", f"--initial-branch={default_branch}"]
         repository.git("init", "--quiet", "--bare", "--template=", *options)

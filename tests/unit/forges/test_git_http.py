@@ -1,0 +1,183 @@
+"""Git's own protocol over HTTP: what is asked, what is understood, and who gets the password."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from app.domain.errors import ForgeAnswerInvalid, ForgeDenied
+from app.domain.refs import LONGEST_REF, RefFilter
+from app.domain.repository import Repository
+from app.forges.git_http import Server, follow, greeted, parse_v0, parse_v2, question
+from app.forges.listing import fingerprint, keep
+from app.forges.pkt_line import encode
+
+ONE, TWO = "1" * 40, "2" * 40
+SITE = Repository("site", "https://git.example.com/site.git")
+HERE = Server(SITE.url)
+END = "/info/refs?service=git-upload-pack"
+
+
+def packed(*lines: str) -> bytes:
+    return b"".join(encode(line) for line in lines) + b"0000"
+
+
+def test_the_question_names_the_prefixes_and_the_object_format() -> None:
+    asked = question(("refs/heads/main", "refs/tags/v"), "sha256")
+
+    assert asked.startswith(b"0014command=ls-refs\n")
+    assert b"object-format=sha256\n0001" in asked
+    assert b"001eref-prefix refs/heads/main\n" not in asked  # its length is counted in bytes
+    assert b"001fref-prefix refs/heads/main\n" in asked
+    assert b"ref-prefix refs/tags/v\n" in asked
+    assert b"ref-prefix HEAD\n" in asked
+    assert asked.endswith(b"0000")
+
+
+def test_very_many_prefixes_become_two() -> None:
+    prefixes = tuple(f"refs/heads/team-{number}/" for number in range(500))
+
+    asked = question(prefixes, None)
+
+    assert asked.count(b"ref-prefix") == 2
+    assert b"ref-prefix refs/heads/\n" in asked
+
+
+def test_an_answer_is_read_with_the_default_branch() -> None:
+    listing = parse_v2(
+        packed(
+            f"{ONE} HEAD symref-target:refs/heads/trunk",
+            f"{ONE} refs/heads/trunk",
+            f"{TWO} refs/tags/v1 peeled:{ONE}",
+        )
+    )
+
+    assert listing.default_branch == "refs/heads/trunk"
+    assert listing.refs == {"refs/heads/trunk": ONE, "refs/tags/v1": TWO}
+
+
+def test_a_lone_flush_is_an_empty_repository() -> None:
+    assert parse_v2(b"0000").refs == {}
+    assert parse_v0(packed(f"{'0' * 40} capabilities^{{}}\0agent=git")).refs.keys() == {
+        "capabilities^{}"
+    }
+    assert keep(parse_v0(b"0000").refs.items(), SITE) == {}
+
+
+WHOLE = packed(f"{ONE} refs/heads/a", f"{TWO} refs/heads/b")
+
+
+@pytest.mark.parametrize("length", range(len(WHOLE)))
+def test_an_answer_cut_off_anywhere_is_an_error_and_never_a_deletion(length: int) -> None:
+    for parse in (parse_v2, parse_v0):
+        with pytest.raises(ForgeAnswerInvalid):
+            parse(WHOLE[:length])
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"0003", b"zzzz", b"-001", b"+004", b" 004", WHOLE + b"more", WHOLE * 2]
+)
+def test_what_is_not_the_protocol_is_an_error(body: bytes) -> None:
+    for parse in (parse_v2, parse_v0):
+        with pytest.raises(ForgeAnswerInvalid):
+            parse(body)
+
+
+def test_a_servers_own_word_of_failure_is_told() -> None:
+    with pytest.raises(ForgeAnswerInvalid, match="says: access denied"):
+        parse_v2(packed("ERR access denied"))
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "bare"])
+@pytest.mark.parametrize("version", ["", "version 1"])
+def test_an_old_servers_advertisement_is_read(announced: bool, version: str) -> None:
+    body = packed(
+        *([version] if version else []),
+        f"{ONE} HEAD\0multi_ack symref=HEAD:refs/heads/trunk agent=git/1.8",
+        f"{ONE} refs/heads/trunk",
+        f"{TWO} refs/tags/v1",
+        f"{ONE} refs/tags/v1^{{}}",
+        f"{ONE} refs/pull/1/head",
+        f"shallow {ONE}",
+    )
+    if announced:
+        body = packed("# service=git-upload-pack") + body
+
+    listing = parse_v0(body)
+
+    assert keep(listing.refs.items(), SITE) == {"refs/heads/trunk": ONE, "refs/tags/v1": TWO}
+    assert listing.default_branch == "refs/heads/trunk"
+
+
+def test_a_new_servers_greeting_tells_version_and_object_format() -> None:
+    body = packed("version 2", "agent=git/2.39", "ls-refs=unborn", "object-format=sha256")
+
+    for greeting in (body, packed("# service=git-upload-pack") + body):
+        assert greeted(HERE, greeting) == Server(SITE.url, speaks_v2=True, object_format="sha256")
+
+
+def test_a_new_server_without_ls_refs_is_an_error() -> None:
+    with pytest.raises(ForgeAnswerInvalid, match="no ls-refs"):
+        greeted(HERE, packed("version 2", "fetch=shallow"))
+
+
+@pytest.mark.parametrize(
+    ("location", "base", "is_trusted"),
+    [
+        (f"/new.git{END}", "https://git.example.com/new.git", True),
+        (f"https://git.example.com:443/new{END}", "https://git.example.com:443/new", True),
+        (f"https://other.example.com/new{END}", "https://other.example.com/new", False),
+        (f"https://git.example.com:8443/new{END}", "https://git.example.com:8443/new", False),
+    ],
+)
+def test_a_moved_repository_is_followed_but_the_password_stays_with_its_host(
+    location: str, base: str, is_trusted: bool
+) -> None:
+    assert follow(HERE, location) == Server(base, is_trusted)
+
+
+@pytest.mark.parametrize(
+    "location", ["", "/login", "https://sso.example.com/?next=x", f"http://git.example.com/x{END}"]
+)
+def test_a_redirect_to_a_page_or_out_of_https_is_not_followed(location: str) -> None:
+    with pytest.raises(ForgeDenied):
+        follow(HERE, location)
+
+
+def test_a_redirect_into_https_on_the_same_host_keeps_the_password() -> None:
+    plain = Server("http://git.example.com/site.git")
+
+    moved = follow(plain, f"https://git.example.com/site.git{END}")
+
+    assert moved == Server("https://git.example.com/site.git", is_trusted=True)
+
+
+def test_what_does_not_point_at_an_object_is_an_error() -> None:
+    for target in ("", "1" * 39, "G" * 40, "A" * 40, "1" * 63):
+        with pytest.raises(ForgeAnswerInvalid):
+            keep([("refs/heads/main", target)], SITE)
+
+
+def test_a_ref_with_a_name_too_long_to_store_is_left_out_and_said_once(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    # It is said once in a process, so the repository must be a new one.
+    site = Repository(str(tmp_path), SITE.url)
+    longest = "refs/heads/" + "x" * (LONGEST_REF - 11)
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            kept = keep([(longest, ONE), (longest + "x", ONE)], site)
+
+    assert kept == {longest: ONE}
+    assert [record.message for record in caplog.records] == [
+        "ref is not watched: its name is too long"
+    ]
+
+
+def test_the_same_answer_to_another_wish_is_not_the_same() -> None:
+    other = Repository("site", SITE.url, refs=RefFilter(branches=("*", "!wip/*")))
+
+    assert fingerprint(b"x", SITE) == fingerprint(b"x", SITE)
+    assert fingerprint(b"x", SITE) != fingerprint(b"x", other)
+    assert fingerprint(b"x", SITE) != fingerprint(b"y", SITE)
