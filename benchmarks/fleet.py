@@ -41,13 +41,7 @@ def wait_all_polled(sentry: RunningSentry, count: int) -> None:
 
     def look() -> bool:
         time.sleep(0.5)  # each look costs what is being measured
-        page = sentry.get("/api/v1/repositories?state=ok&limit=200").json()
-        polled = len(page["items"])
-        while page["next"] is not None:
-            path = f"/api/v1/repositories?state=ok&limit=200&cursor={page['next']}"
-            page = sentry.get(path).json()
-            polled += len(page["items"])
-        return polled == count
+        return len(sentry.repositories("&state=ok")) == count
 
     eventually(look, deadline_s=BASELINE_DEADLINE_S, what=f"{count} repositories are polled")
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ ARRIVAL_DEADLINE_S = 30.0
 class PushedRepository:
     """A repository on a git server, and the truth about every push to it."""
 
-    def __init__(self, server: GitServer, name: str) -> None:
+    def __init__(self, server: GitServer, name: str, *, branches: int = 0) -> None:
         self.name = name
         self.server = server
         self.git = GitRepository.create(server.root / f"{name}.git")
         self.git.commit()
+        self.git.branch(*(f"standing/{number:03}" for number in range(branches)))
         self.truth = Truth(name, self.git.refs())
 
     @property
@@ -95,22 +97,31 @@ def entries(repositories: Iterable[PushedRepository]) -> list[dict[str, Any]]:
 def wait_watched(sentry: RunningSentry, names: Iterable[str]) -> None:
     """Wait until every repository's baseline has been taken."""
     wanted = set(names)
-
-    def look() -> bool:
-        page = sentry.get("/api/v1/repositories?limit=200").json()
-        return wanted <= {each["name"] for each in page["items"] if each["state"] == "ok"}
-
-    eventually(look, deadline_s=ARRIVAL_DEADLINE_S, what=f"{sorted(wanted)} are watched")
-
-
-def wait_polled(servers: Iterable[GitServer], times: int = 2) -> None:
-    """Wait until each of these git servers has been asked that often from now on."""
-    wanted = {server: server.requests.total() + times for server in servers}
     eventually(
-        lambda: all(server.requests.total() >= total for server, total in wanted.items()),
+        lambda: wanted <= {each["name"] for each in sentry.repositories() if each["state"] == "ok"},
         deadline_s=ARRIVAL_DEADLINE_S,
-        what=f"every git server is asked {times} times",
+        what=f"{sorted(wanted)} are watched",
     )
+
+
+def wait_polled(sentry: RunningSentry, times: int = 2) -> None:
+    """Wait until every repository has been polled that often from now on, well or in vain."""
+    for _ in range(times):
+        eventually(
+            partial(is_polled_since, sentry, last_polls(sentry)),
+            deadline_s=ARRIVAL_DEADLINE_S,
+            what="every repository is polled",
+        )
+
+
+def is_polled_since(sentry: RunningSentry, before: set[tuple[str, str]]) -> bool:
+    """Tell whether no repository's last poll is still the one that it was."""
+    return not before & last_polls(sentry)
+
+
+def last_polls(sentry: RunningSentry) -> set[tuple[str, str]]:
+    """Return each repository's name and when it was last polled."""
+    return {(each["name"], each["last_poll_at"]) for each in sentry.repositories()}
 
 
 def wait_arrived(

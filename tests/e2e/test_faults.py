@@ -6,6 +6,7 @@ its own, so that the whole takes seconds and each is also seen not to disturb th
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.e2e.scene import (
     write_configuration,
 )
 from tests.e2e.truth import Verdict, judge
+from tests.fakes.forge import Forge
 from tests.fakes.git_server import GitServer
 from tests.fakes.process import RunningSentry, eventually
 from tests.fakes.receiver import Answering, Record, RecordingReceiver
@@ -39,16 +41,20 @@ RECEIVER_FAULTS: Mapping[str, Answering] = {
     "reset": "reset",
     "lost": "lost",
 }
+NO_BRANCHES = "no branches"
+API_FAULTS = ("500", "403", "429", "garbage", "half", "empty", "hang", "reset", NO_BRANCHES)
+GIT_FAULT_BESIDE = "503"
+MORE_THAN_A_PAGE = 105
+TOKEN = "made-up-token"  # noqa: S105 - as it says
 FORGE_FAULTS = ("500", "503", "403", "404", "429", "garbage", "half", "empty", "hang", "reset")
 
 
 def push_during_a_fault(repository: PushedRepository) -> None:
-    """Move, create, delete and tag; the first move is soon covered by another."""
+    """Move, create and delete; the first move is soon covered by another."""
     repository.commit(MAIN, must=False)
     repository.commit(FEATURE)
     repository.delete(OLD)
     repository.force(MAIN)
-    repository.commit(TAG)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +89,7 @@ def after_receiver_faults(folder: Path) -> Iterator[Mapping[str, Verdict]]:
             receivers[fault][0].answer = answer
         receivers["down"][0].close()
         push_during_a_fault(repository)
+        repository.commit(TAG)
         wait_arrived([repository.truth], receivers["none"])
         wait_tried(sentry, repository, times=3)
 
@@ -103,7 +110,7 @@ def wait_tried(sentry: RunningSentry, repository: PushedRepository, *, times: in
     """Wait until every receiver that fails has been tried that often with the same delivery."""
 
     def look() -> bool:
-        found = sentry.get("/api/v1/deliveries?limit=200").json()["items"]
+        found = sentry.deliveries()
         tried = {each["receiver"] for each in found if each["attempts_made"] >= times}
         return tried >= {named(fault) for fault in ("down", *RECEIVER_FAULTS)}
 
@@ -147,13 +154,14 @@ def after_git_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mappi
             server.fault = fault
         for repository in repositories.values():
             push_during_a_fault(repository)
+            repository.commit(TAG)
         wait_failing(sentry, [each.name for each in repositories.values()])
-        wait_polled(servers.values())
+        wait_polled(sentry)
 
         for server in servers.values():
             server.fault = None
         wait_arrived(truths, [receiver])
-        wait_polled(servers.values())  # what is invented would be so now
+        wait_polled(sentry)  # what is invented would be so now
         yield {
             fault: judge([each.truth], records_of(receiver, each))
             for fault, each in repositories.items()
@@ -181,8 +189,8 @@ def wait_failing(sentry: RunningSentry, names: Iterable[str]) -> None:
     wanted = set(names)
 
     def look() -> bool:
-        page = sentry.get("/api/v1/repositories?limit=200").json()["items"]
-        failing = {each["name"] for each in page if each["state"] == "failing" and each["error"]}
+        found = sentry.repositories()
+        failing = {each["name"] for each in found if each["state"] == "failing" and each["error"]}
         return wanted <= failing
 
     eventually(look, deadline_s=30, what=f"{sorted(wanted)} are failing")
@@ -193,3 +201,104 @@ def test_a_git_servers_fault_loses_and_invents_nothing(
     fault: str, after_git_faults: Mapping[str, Verdict]
 ) -> None:
     assert after_git_faults[fault].complaints == []
+
+
+@dataclass(frozen=True, slots=True)
+class HostedRepository:
+    """A repository that a GitHub serves by its API and by git, each of which may have a fault."""
+
+    api: Forge
+    repository: PushedRepository
+    api_fault: str
+    is_git_well: bool
+
+    def commit_faults(self) -> None:
+        """Misbehave."""
+        if self.api_fault == NO_BRANCHES:
+            self.api.says = (200, [("Content-Type", "application/json")], b"[]")
+        else:
+            self.api.fault = self.api_fault
+        if not self.is_git_well:
+            self.repository.server.fault = GIT_FAULT_BESIDE
+
+    def lift_faults(self) -> None:
+        """Behave."""
+        self.api.fault = self.api.says = self.repository.server.fault = None
+
+
+def hosted(
+    stack: ExitStack, folder: Path, api_fault: str, *, is_git_well: bool
+) -> HostedRepository:
+    """Put a repository with more branches than fit one page on a GitHub of its own."""
+    name = f"acme/{named(api_fault)}-{'well' if is_git_well else 'unwell'}"
+    api = stack.enter_context(Forge("github", token=TOKEN))
+    server = stack.enter_context(GitServer(a_folder(folder, name.replace("/", "-"))))
+    repository = PushedRepository(server, name, branches=MORE_THAN_A_PAGE)
+    api.repositories[name] = repository.git
+    return HostedRepository(api, repository, api_fault, is_git_well)
+
+
+@pytest.fixture(scope="module")
+def after_api_faults(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Mapping[tuple[str, bool], Verdict]]:
+    """What had arrived in the end, by the fault of the API and whether git was well meanwhile."""
+    folder = tmp_path_factory.mktemp("api-faults")
+    with ExitStack() as stack:
+        cases = {
+            (fault, is_well): hosted(stack, folder, fault, is_git_well=is_well)
+            for fault in API_FAULTS
+            for is_well in (True, False)
+        }
+        repositories = [case.repository for case in cases.values()]
+        truths = [repository.truth for repository in repositories]
+        receiver = stack.enter_context(RecordingReceiver(SECRET))
+        forges = {
+            named(case.repository.name.replace("/", "-")): {
+                "kind": "github",
+                "url": case.repository.server.address,
+                "api_url": case.api.address,
+                "token": TOKEN,
+            }
+            for case in cases.values()
+        }
+        file = write_configuration(
+            folder,
+            database="sqlite:///hosted.db",
+            repositories=entries(repositories),
+            receivers={"ci": receiver.url},
+            forges=forges,
+            defaults={"branches": ["*"]},  # with tags, git would be asked first
+        )
+        sentry = stack.enter_context(RunningSentry("run", "-c", str(file), folder=folder))
+        wait_watched(sentry.wait_ready(), [repository.name for repository in repositories])
+        for repository in repositories:
+            repository.commit(OLD)
+        wait_arrived(truths, [receiver])
+        asked_by_git = [repository.server.requests.total() for repository in repositories]
+
+        for case in cases.values():
+            case.commit_faults()
+        for repository in repositories:
+            push_during_a_fault(repository)
+        wait_failing(sentry, [c.repository.name for c in cases.values() if not c.is_git_well])
+        wait_arrived([c.repository.truth for c in cases.values() if c.is_git_well], [receiver])
+        wait_polled(sentry)
+
+        for case in cases.values():
+            case.lift_faults()
+        wait_arrived(truths, [receiver])
+        wait_polled(sentry)
+        assert asked_by_git == [0] * len(cases), "all was read from the API while it was well"
+        yield {
+            key: judge([case.repository.truth], records_of(receiver, case.repository))
+            for key, case in cases.items()
+        }
+
+
+@pytest.mark.parametrize("is_git_well", [True, False], ids=["git well", "git failing"])
+@pytest.mark.parametrize("fault", API_FAULTS)
+def test_an_apis_fault_loses_and_invents_nothing_whether_or_not_git_answers(
+    fault: str, is_git_well: bool, after_api_faults: Mapping[tuple[str, bool], Verdict]
+) -> None:
+    assert after_api_faults[fault, is_git_well].complaints == []

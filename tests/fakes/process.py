@@ -235,11 +235,22 @@ class RunningSentry:
         return role
 
     def events(self, query: str = "") -> list[dict[str, Any]]:
-        """Return what the API lists, newest first, all pages together."""
+        """Return the events that the API lists, newest first, all pages together."""
+        return self._listed("events", query)
+
+    def repositories(self, query: str = "") -> list[dict[str, Any]]:
+        """Return the repositories that the API lists, all pages together."""
+        return self._listed("repositories", query)
+
+    def deliveries(self, query: str = "") -> list[dict[str, Any]]:
+        """Return the deliveries that the API lists, all pages together."""
+        return self._listed("deliveries", query)
+
+    def _listed(self, what: str, query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         cursor = ""
         while True:
-            page = self.get(f"/api/v1/events?limit=200{query}{cursor}").json()
+            page = self.get(f"/api/v1/{what}?limit=200{query}{cursor}").json()
             found += page["items"]
             if page["next"] is None:
                 return found
