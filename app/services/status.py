@@ -361,6 +361,10 @@ class Status:
         """Tell one delivery with its attempts; raises NotFound."""
         return self._queries.get_delivery(delivery_id)
 
+    def receiver_names(self) -> list[str]:
+        """Return the names of the configured receivers, in order."""
+        return sorted(self._receivers)
+
     def receivers(self) -> tuple[ReceiverStatus, ...]:
         """Tell how the configured receivers fare, by name."""
         return self._fleet.get().receivers

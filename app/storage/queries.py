@@ -55,9 +55,9 @@ from app.storage.tables import (
 
 T = TypeVar("T")
 
-# Positions that one page looks at when no index answers its question: 0.1 s on the slowest of the
-# three databases. The next page goes on from there.
-STRETCH = 100_000
+# Positions that one page looks at when no index answers its question; the next page goes on from
+# there. Measured in November 2026 with a million events on SQLite: 10 to 40 ms.
+STRETCH = 50_000
 # Counts stop here; a page that says «10,000 and more» has said enough.
 COUNT_LIMIT = 10_000
 # Positions follow the commits, moments the polls: a moment this far from another is surely on the
@@ -69,7 +69,7 @@ RARE_STATES = frozenset({EventState.OPEN, EventState.FAILED, EventState.HELD, "d
 ATTEMPTS_SHOWN = 100
 DELIVERIES_SHOWN = 100
 # How many of a repository's newest events are looked at for its latency, and for a ref's last one.
-REACTIONS = 50
+REACTIONS = 20
 LAST_EVENT_DEPTH = 10_000
 
 
@@ -261,7 +261,7 @@ class Queries:
 
         Events found after a pause of ours are left out: they say nothing of our speed.
         """
-        # The sequence has no gaps, so that «the newest fifty» is a range of its unique index.
+        # The sequence has no gaps, so that «the newest twenty» is a range of its unique index.
         statement = (
             select(events.c.repository_id, events.c.pushed_at, events.c.detected_at)
             .join(repositories, repositories.c.id == events.c.repository_id)
@@ -466,7 +466,13 @@ class Queries:
         """List some of what a receiver is owed: the first of a repository before its successors."""
         statement = (
             _DELIVERIES.where(deliveries.c.finished_at.is_(None), deliveries.c.receiver == receiver)
-            .order_by(deliveries.c.repository_id, deliveries.c.position)
+            # By the whole index: PostgreSQL does not see that its first two columns are given.
+            .order_by(
+                deliveries.c.finished_at,
+                deliveries.c.receiver,
+                deliveries.c.repository_id,
+                deliveries.c.position,
+            )
             .limit(limit)
         )
         with self._database.read() as connection:

@@ -20,7 +20,7 @@ def deliveries() -> Response:
         page=page,
         query=query,
         states=[state.value for state in DeliveryState],
-        receivers=[receiver.name for receiver in status.receivers()],
+        receivers=status.receiver_names(),
         next_url=here(cursor=page.next) if page.next else None,
         first_url=here(cursor=None) if "cursor" in query else None,
     )
