@@ -1,4 +1,4 @@
-"""What Alembic runs for every command: on the connection that ``app.storage.migrate`` hands over."""
+"""What Alembic runs for every command, on the connection that ``app.storage.migrate`` gives it."""
 
 from alembic import context
 

@@ -93,6 +93,7 @@ def test_a_newer_database_is_left_alone(database: Database) -> None:
         set_version(database, migrate.HEAD)
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_migrate_once(empty: Database, empty_url: str) -> None:
     processes = [
         subprocess.Popen(  # noqa: S603 - this interpreter, our own words

@@ -184,6 +184,7 @@ def test_who_lost_the_lease_writes_nothing(
     assert counts(database) == {"refs": 0, "events": 0, "deliveries": 0}
 
 
+@pytest.mark.slow
 def test_two_thousand_changes_at_once_keep_their_order(
     database: Database, store: Store, fence: int, website: Watched
 ) -> None:
