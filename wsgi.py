@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app import create_app
 from app.cli.options import DEFAULT_FILE, load_settings
-from app.cli.serving import serve
+from app.cli.serving import collect_rarely, serve
 from app.runtime import Runtime
 from app.telemetry import logs
 
@@ -24,4 +24,5 @@ if __name__ == "__main__":
 else:
     application = create_app(settings, runtime)
     runtime.start()
+    collect_rarely()
     atexit.register(runtime.stop)

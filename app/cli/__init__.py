@@ -8,6 +8,7 @@ To add one: a module here with a click command named ``command``, one line in ``
 
 import difflib
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -84,6 +85,9 @@ def commands(debug: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and end the process; ``arguments`` are the process's own unless given."""
+    # Nothing that is imported is garbage; looking for some takes a tenth of the start-up. What runs
+    # for longer than a moment turns it on again (serving.py).
+    gc.disable()
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)

@@ -87,10 +87,7 @@ class Leadership:
     def may_send(self) -> bool:
         """Whether the lease is surely still held: no other process can have taken it yet."""
         renewed_at = self._renewed_at
-        return (
-            renewed_at is not None
-            and self._monotonic() - renewed_at < TTL.total_seconds()
-        )
+        return renewed_at is not None and self._monotonic() - renewed_at < TTL.total_seconds()
 
     @property
     def is_alive(self) -> bool:

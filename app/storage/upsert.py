@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from sqlalchemy import Insert, Table
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.elements import KeyedColumnElement
 
@@ -17,14 +16,20 @@ def upsert_into(table: Table, dialect: str, changes: Callable[[Columns], dict[st
     Where a row's primary key is there already, it applies ``changes``, a function of the columns
     of the row that could not be inserted.
     """
+    key = list(table.primary_key.columns)
     if dialect == "mysql":
+        from sqlalchemy.dialects import mysql
+
         for_mysql = mysql.insert(table)
         return for_mysql.on_duplicate_key_update(changes(for_mysql.inserted))
-    key = list(table.primary_key.columns)
     if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
         for_postgresql = postgresql.insert(table)
         return for_postgresql.on_conflict_do_update(
             index_elements=key, set_=changes(for_postgresql.excluded)
         )
+    from sqlalchemy.dialects import sqlite
+
     for_sqlite = sqlite.insert(table)
     return for_sqlite.on_conflict_do_update(index_elements=key, set_=changes(for_sqlite.excluded))
