@@ -16,10 +16,8 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
-    case,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -27,15 +25,12 @@ from sqlalchemy import (
 from app.domain.delivery import DeliveryState, Parcel
 from app.domain.errors import Conflict, NotFound
 from app.domain.event import Event, EventKind, EventState
+from app.storage import sending
 from app.storage.database import Database
 from app.storage.lease import check_fence
 from app.storage.records import AttemptResult, Lane, Owed, Prepared
 from app.storage.store import delivery_row
-from app.storage.tables import attempts, deliveries, events, receivers, repositories
-
-# The database keeps the beginning of an answer; the rest helps nobody and may be endless.
-LONGEST_ANSWER = 1024
-INTERRUPTED = "the process ended before the outcome was recorded; it may have been received"
+from app.storage.tables import deliveries, events, receivers, repositories
 
 IS_OWED = and_(deliveries.c.finished_at.is_(None), deliveries.c.state != DeliveryState.HELD.value)
 # A choice: when so many lanes got something at once, all are read together.
@@ -109,12 +104,7 @@ class Outbox:
 
         def work(connection: Connection) -> list[int]:
             check_fence(connection, fence)
-            claimed: list[int] = []
-            for item in prepared:
-                if not _claim(connection, item, at=at, until=until, fence=fence):
-                    break
-                claimed.append(item.position)
-            return claimed
+            return sending.claim(connection, prepared, at=at, until=until, fence=fence)
 
         return self._database.write(work)
 
@@ -129,14 +119,10 @@ class Outbox:
 
         def work(connection: Connection) -> None:
             check_fence(connection, fence)
-            for result in results:
-                _conclude(connection, result)
+            if results:
+                sending.conclude(connection, results)
             if release:
-                connection.execute(
-                    update(deliveries)
-                    .where(deliveries.c.position.in_(release), deliveries.c.finished_at.is_(None))
-                    .values(state=_state_unclaimed(), claimed_until=None, claim_fence=None)
-                )
+                sending.release(connection, release)
 
         return self._database.write_soon(work)
 
@@ -241,7 +227,7 @@ class Outbox:
                     claim_fence=None,
                 )
             )
-            _settle_event(connection, row.event_position)
+            sending.settle_events(connection, [row.event_position])
 
         self._database.write(work)
 
@@ -393,146 +379,8 @@ def _parcel(row: Row[Any], fence: int) -> Parcel:
     )
 
 
-def _claim(
-    connection: Connection, item: Prepared, *, at: datetime, until: datetime, fence: int
-) -> bool:
-    before = connection.execute(
-        select(
-            deliveries.c.state, deliveries.c.claim_fence, deliveries.c.body.is_(None).label("new")
-        ).where(deliveries.c.position == item.position, IS_OWED)
-    ).one_or_none()
-    if before is None:
-        return False
-    bytes_made = {"body": item.body, "headers": dict(item.headers)} if before.new else {}
-    free = or_(
-        deliveries.c.claimed_until.is_(None),
-        deliveries.c.claimed_until <= at,
-        deliveries.c.claim_fence < fence,
-    )
-    claimed = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.position == item.position, IS_OWED, free)
-        .values(
-            state=DeliveryState.SENDING.value,
-            claimed_until=until,
-            claim_fence=fence,
-            **bytes_made,
-        )
-    )
-    if claimed.rowcount != 1:
-        return False
-    if before.state == DeliveryState.SENDING.value:
-        _record_attempt(connection, item.position, started_at=at, error=INTERRUPTED)
-    return True
-
-
-def _record_attempt(
-    connection: Connection, position: int, *, started_at: datetime, **values: Any
-) -> None:
-    made = connection.scalar(
-        select(deliveries.c.attempts_made).where(deliveries.c.position == position)
-    )
-    number = (made or 0) + 1
-    connection.execute(
-        insert(attempts).values(
-            delivery_position=position, number=number, started_at=started_at, **values
-        )
-    )
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.position == position)
-        .values(
-            attempts_made=number,
-            first_attempt_at=func.coalesce(deliveries.c.first_attempt_at, started_at),
-        )
-    )
-
-
-def _conclude(connection: Connection, result: AttemptResult) -> None:
-    answer = result.answer
-    if _is_recorded(connection, result):
-        return
-    _record_attempt(
-        connection,
-        result.position,
-        started_at=result.started_at,
-        duration_ms=result.duration_ms,
-        status=answer.status,
-        error=_storable(answer.error),
-        answer=_storable(answer.body),
-    )
-    is_final = result.retry_at is None
-    ended = connection.execute(
-        update(deliveries)
-        .where(deliveries.c.position == result.position, deliveries.c.finished_at.is_(None))
-        .values(
-            state=result.state.value,
-            next_attempt_at=result.retry_at,
-            finished_at=result.started_at if is_final else None,
-            claimed_until=None,
-            claim_fence=None,
-            last_status=answer.status,
-            last_error=_storable(answer.error),
-        )
-    )
-    if ended.rowcount and is_final:
-        event_position = connection.scalar(
-            select(deliveries.c.event_position).where(deliveries.c.position == result.position)
-        )
-        _settle_event(connection, event_position)
-
-
-def _is_recorded(connection: Connection, result: AttemptResult) -> bool:
-    """Tell whether this was written before: a commit can be durable and its answer be lost."""
-    same = select(attempts.c.number).where(
-        attempts.c.delivery_position == result.position,
-        attempts.c.started_at == result.started_at,
-        attempts.c.duration_ms.is_not(None),
-    )
-    return connection.scalar(same) is not None
-
-
-def _settle_event(connection: Connection, event_position: int | None) -> None:
-    """Let an event's state follow from its deliveries: for each receiver the newest counts."""
-    # Another process may cancel the event's other delivery at this moment: one waits for the other.
-    connection.execute(
-        select(events.c.position).where(events.c.position == event_position).with_for_update()
-    )
-    rows = connection.execute(
-        select(deliveries.c.receiver, deliveries.c.state, deliveries.c.finished_at)
-        .where(deliveries.c.event_position == event_position)
-        .order_by(deliveries.c.position)
-    ).all()
-    newest = {row.receiver: row.state for row in rows}.values()
-    if any(row.finished_at is None for row in rows):
-        held = all(row.state == DeliveryState.HELD.value for row in rows if row.finished_at is None)
-        state = EventState.HELD if held else EventState.OPEN
-    elif DeliveryState.DEAD.value in newest:
-        state = EventState.FAILED
-    elif DeliveryState.DELIVERED.value in newest:
-        state = EventState.DELIVERED
-    else:
-        state = EventState.IGNORED
-    connection.execute(
-        update(events).where(events.c.position == event_position).values(state=state.value)
-    )
-
-
-def _state_unclaimed() -> Any:
-    """Where a delivery stands that was claimed but not tried: where it stood before."""
-    return case(
-        (deliveries.c.attempts_made > 0, DeliveryState.WAITING.value),
-        else_=DeliveryState.PENDING.value,
-    )
-
-
 def _by_id(connection: Connection, wanted: str) -> Row[Any]:
     row = connection.execute(select(deliveries).where(deliveries.c.id == wanted)).one_or_none()
     if row is None:
         raise NotFound(f"no delivery has the id {wanted}")
     return row
-
-
-def _storable(text: str | None) -> str | None:
-    """Cut a text to its beginning; PostgreSQL cannot keep a NUL."""
-    return text[:LONGEST_ANSWER].replace("\0", "") if text else None

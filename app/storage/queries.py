@@ -17,6 +17,7 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    false,
     func,
     or_,
     select,
@@ -265,6 +266,9 @@ class Queries:
         statement = (
             select(events.c.repository_id, events.c.pushed_at, events.c.detected_at)
             .join(repositories, repositories.c.id == events.c.repository_id)
+            # MariaDB prefers the index on the position, by which the range is of no use.
+            .with_hint(events, _BY_SEQUENCE, "mysql")
+            .with_hint(events, _BY_SEQUENCE, "mariadb")
             .where(
                 repositories.c.id.in_(repository_ids),
                 events.c.sequence > repositories.c.sequence - REACTIONS,
@@ -316,10 +320,7 @@ class Queries:
                 conditions.append(events.c.position >= floor)
             if before is not None:
                 conditions.append(events.c.position < before)
-            statement = (
-                _EVENTS.where(*conditions).order_by(events.c.position.desc()).limit(limit + 1)
-            )
-            found = [EventEntry(*row) for row in _rows(connection, statement)]
+            found = _read_events(connection, *conditions, limit=limit + 1)
         return _page(found, limit, "events", lambda last: (last.position,), floor)
 
     def get_event(self, event_id: str) -> EventEntry:
@@ -329,36 +330,32 @@ class Queries:
             NotFound: There is none with that id.
         """
         with self._database.read() as connection:
-            found = _rows(connection, _EVENTS.where(events.c.id == event_id).limit(1))
+            found = _read_events(connection, events.c.id == event_id, limit=1)
         if not found:
             raise NotFound(f"there is no event {event_id}")
-        return EventEntry(*found[0])
+        return found[0]
 
     def find_last_event(self, repository_id: int, sequence: int, ref: str) -> EventEntry | None:
         """Find the newest event of a ref, among the repository's newest 10,000."""
-        statement = (
-            _EVENTS.where(
+        with self._database.read() as connection:
+            found = _read_events(
+                connection,
                 events.c.repository_id == repository_id,
                 events.c.sequence > sequence - LAST_EVENT_DEPTH,
                 events.c.ref == ref,
+                limit=1,
             )
-            .order_by(events.c.sequence.desc())
-            .limit(1)
-        )
-        with self._database.read() as connection:
-            found = _rows(connection, statement)
-        return EventEntry(*found[0]) if found else None
+        return found[0] if found else None
 
     def list_event_deliveries(self, event: EventEntry) -> tuple[DeliveryDetail, ...]:
         """List an event's deliveries with attempts and requests, in the order they were owed."""
-        statement = (
-            _DELIVERIES.where(deliveries.c.event_position == event.position)
-            .order_by(deliveries.c.position)
-            .limit(DELIVERIES_SHOWN)
-        )
         with self._database.read() as connection:
-            found = [DeliveryEntry(*row) for row in _rows(connection, statement)]
-            return tuple(_detail(connection, delivery) for delivery in found)
+            found = _read_deliveries(
+                connection,
+                deliveries.c.event_position == event.position,
+                limit=DELIVERIES_SHOWN,
+            )
+            return tuple(_detail(connection, delivery) for delivery in reversed(found))
 
     def list_deliveries(
         self, wanted: DeliveryFilter, *, limit: int, cursor: str | None = None
@@ -383,8 +380,7 @@ class Queries:
                 conditions.append(position >= floor)
             if before is not None:
                 conditions.append(position < before)
-            statement = _DELIVERIES.where(*conditions).order_by(position.desc()).limit(limit + 1)
-            found = [DeliveryEntry(*row) for row in _rows(connection, statement)]
+            found = _read_deliveries(connection, *conditions, limit=limit + 1)
         return _page(found, limit, "deliveries", lambda last: (last.position,), floor)
 
     def get_delivery(self, delivery_id: str) -> DeliveryDetail:
@@ -394,10 +390,10 @@ class Queries:
             NotFound: There is none with that id.
         """
         with self._database.read() as connection:
-            found = _rows(connection, _DELIVERIES.where(deliveries.c.id == delivery_id).limit(1))
+            found = _read_deliveries(connection, deliveries.c.id == delivery_id, limit=1)
             if not found:
                 raise NotFound(f"there is no delivery {delivery_id}")
-            return _detail(connection, DeliveryEntry(*found[0]))
+            return _detail(connection, found[0])
 
     def count_hours(self, hours: Sequence[datetime]) -> tuple[HourCount, ...]:
         """Count what happened in each hour that begins at one of ``hours``, by index alone."""
@@ -452,31 +448,33 @@ class Queries:
 
     def list_failed_events(self, *, since: datetime, limit: int) -> tuple[EventEntry, ...]:
         """List the newest events since then that a receiver did not take, newest first."""
-        statement = (
-            _EVENTS.where(events.c.state == "failed", events.c.detected_at >= since)
-            .order_by(events.c.position.desc())
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            bounds = _between(connection, EventFilter(since=since))
-            found = _rows(connection, statement.where(*bounds))
-        return tuple(EventEntry(*row) for row in found)
+            found = _read_events(
+                connection,
+                events.c.state == "failed",
+                events.c.detected_at >= since,
+                *_between(connection, EventFilter(since=since)),
+                limit=limit,
+            )
+        return tuple(found)
 
     def list_next_owed(self, receiver: str, *, limit: int) -> tuple[DeliveryEntry, ...]:
         """List some of what a receiver is owed: the first of a repository before its successors."""
-        statement = (
-            _DELIVERIES.where(deliveries.c.finished_at.is_(None), deliveries.c.receiver == receiver)
-            # By the whole index: PostgreSQL does not see that its first two columns are given.
-            .order_by(
-                deliveries.c.finished_at,
-                deliveries.c.receiver,
-                deliveries.c.repository_id,
-                deliveries.c.position,
-            )
-            .limit(limit)
-        )
         with self._database.read() as connection:
-            return tuple(DeliveryEntry(*row) for row in _rows(connection, statement))
+            found = _read_deliveries(
+                connection,
+                deliveries.c.finished_at.is_(None),
+                deliveries.c.receiver == receiver,
+                # By the whole index: PostgreSQL does not see that its first two are given.
+                order=[
+                    deliveries.c.finished_at,
+                    deliveries.c.receiver,
+                    deliveries.c.repository_id,
+                    deliveries.c.position,
+                ],
+                limit=limit,
+            )
+        return tuple(found)
 
     def list_receivers(self) -> tuple[ReceiverEntry, ...]:
         """List what people and answers have decided about receivers."""
@@ -579,7 +577,10 @@ _REPOSITORY = (
 )
 _POLL_STATE_AT = 15
 
-_EVENTS = select(
+_NOT_BY_MOMENT = "IGNORE INDEX (ix_events_detected_at)"
+_BY_SEQUENCE = "FORCE INDEX (uq_events_repository_id_sequence)"
+
+_EVENT = (
     events.c.position,
     events.c.id,
     events.c.sequence,
@@ -594,34 +595,83 @@ _EVENTS = select(
     events.c.catch_up,
     events.c.state,
     events.c.repository_id,
-    repositories.c.name.label("repository_name"),
-    repositories.c.url.label("repository_url"),
-    repositories.c.forge.label("repository_forge"),
-).join_from(events, repositories, repositories.c.id == events.c.repository_id)
-
-_DELIVERIES = (
-    select(
-        deliveries.c.position,
-        deliveries.c.id,
-        events.c.id.label("event_id"),
-        repositories.c.name.label("repository_name"),
-        events.c.ref,
-        events.c.kind,
-        deliveries.c.receiver,
-        deliveries.c.redelivery,
-        deliveries.c.payload,
-        deliveries.c.state,
-        deliveries.c.confirmation,
-        deliveries.c.attempts_made,
-        deliveries.c.next_attempt_at,
-        deliveries.c.created_at,
-        deliveries.c.finished_at,
-        deliveries.c.last_status,
-        deliveries.c.last_error,
-    )
-    .join_from(deliveries, events, events.c.position == deliveries.c.event_position)
-    .join(repositories, repositories.c.id == events.c.repository_id)
 )
+
+_DELIVERY = (
+    deliveries.c.receiver,
+    deliveries.c.redelivery,
+    deliveries.c.payload,
+    deliveries.c.state,
+    deliveries.c.confirmation,
+    deliveries.c.attempts_made,
+    deliveries.c.next_attempt_at,
+    deliveries.c.created_at,
+    deliveries.c.finished_at,
+    deliveries.c.last_status,
+    deliveries.c.last_error,
+)
+
+
+def _read_events(
+    connection: Connection, *conditions: ColumnElement[bool], limit: int
+) -> list[EventEntry]:
+    """Read the newest events that meet the conditions.
+
+    They are chosen first and joined after: MariaDB would otherwise begin with the repositories,
+    join all of history to them and sort it (measured with 400,000 events: 1.3 s instead of 8 ms).
+    """
+    newest = (
+        select(*_EVENT)
+        # Moments are bounded by positions already; MariaDB would sort all between them instead.
+        .with_hint(events, _NOT_BY_MOMENT, "mysql")
+        .with_hint(events, _NOT_BY_MOMENT, "mariadb")
+        .where(*conditions)
+        .order_by(events.c.position.desc())
+        .limit(limit)
+    )
+    chosen = newest.subquery("chosen")
+    statement = (
+        select(
+            *chosen.c,
+            repositories.c.name.label("repository_name"),
+            repositories.c.url.label("repository_url"),
+            repositories.c.forge.label("repository_forge"),
+        )
+        .join_from(chosen, repositories, repositories.c.id == chosen.c.repository_id)
+        .order_by(chosen.c.position.desc())
+        .limit(limit)
+    )
+    return [EventEntry(*row) for row in _rows(connection, statement)]
+
+
+def _read_deliveries(
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    limit: int,
+    order: Sequence[ColumnElement[Any]] = (deliveries.c.position.desc(),),
+) -> list[DeliveryEntry]:
+    """Read the deliveries that meet the conditions, newest first; joined after, as events.
+
+    ``order`` says which are read where there are more than ``limit``: the newest unless told.
+    """
+    columns = (deliveries.c.position, deliveries.c.id, deliveries.c.event_position, *_DELIVERY)
+    chosen = select(*columns).where(*conditions).order_by(*order).limit(limit).subquery("chosen")
+    statement = (
+        select(
+            chosen.c.position,
+            chosen.c.id,
+            events.c.id.label("event_id"),
+            repositories.c.name.label("repository_name"),
+            events.c.ref,
+            events.c.kind,
+            *(chosen.c[column.name] for column in _DELIVERY),
+        )
+        .join_from(chosen, events, events.c.position == chosen.c.event_position)
+        .join(repositories, repositories.c.id == events.c.repository_id)
+        .order_by(chosen.c.position.desc())
+        .limit(limit)
+    )
+    return [DeliveryEntry(*row) for row in _rows(connection, statement)]
 
 
 def _rows(connection: Connection, statement: Select[Any]) -> list[Sequence[Any]]:
@@ -718,16 +768,20 @@ def _needs_stretch(wanted: EventFilter) -> bool:
 
 
 def _between(connection: Connection, wanted: EventFilter) -> list[ColumnElement[bool]]:
-    """Bound the positions by the moments, so that no page walks through the rest of history."""
+    """Bound the positions by the moments, so that no page walks through the rest of history.
+
+    The bounds are asked for first: MariaDB makes no range of a subquery's result.
+    """
     conditions: list[ColumnElement[bool]] = []
     at, position = events.c.detected_at, events.c.position
     if wanted.since is not None:
         first = select(position).where(at >= wanted.since - DISORDER).order_by(at).limit(1)
-        # Nothing so young: no position satisfies it.
-        conditions.append(position >= func.coalesce(first.scalar_subquery(), 2**62))
+        found = connection.execute(first).scalar()
+        conditions.append(false() if found is None else position >= found)
     if wanted.until is not None:
         last = select(position).where(at <= wanted.until + DISORDER).order_by(at.desc()).limit(1)
-        conditions.append(position <= func.coalesce(last.scalar_subquery(), -1))
+        found = connection.execute(last).scalar()
+        conditions.append(false() if found is None else position <= found)
     return conditions
 
 

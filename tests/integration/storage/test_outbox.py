@@ -12,8 +12,9 @@ from app.domain.delivery import Answer, DeliveryState, Parcel
 from app.domain.errors import Conflict, LeaseLost, NotFound
 from app.domain.refs import BRANCH_PREFIX
 from app.storage.database import Database
-from app.storage.outbox import INTERRUPTED, Outbox
+from app.storage.outbox import Outbox
 from app.storage.records import AttemptResult, Prepared
+from app.storage.sending import INTERRUPTED
 from app.storage.store import Store
 from app.storage.tables import attempts, deliveries, events
 from tests.integration.storage.scene import (
