@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     ScalarSelect,
     Select,
+    Table,
     Text,
     and_,
     case,
@@ -266,9 +267,6 @@ class Queries:
         statement = (
             select(events.c.repository_id, events.c.pushed_at, events.c.detected_at)
             .join(repositories, repositories.c.id == events.c.repository_id)
-            # MariaDB prefers the index on the position, by which the range is of no use.
-            .with_hint(events, _BY_SEQUENCE, "mysql")
-            .with_hint(events, _BY_SEQUENCE, "mariadb")
             .where(
                 repositories.c.id.in_(repository_ids),
                 events.c.sequence > repositories.c.sequence - REACTIONS,
@@ -278,7 +276,8 @@ class Queries:
             .limit(REACTIONS * len(repository_ids))
         )
         with self._database.read() as connection:
-            return tuple(Reaction(*row) for row in _rows(connection, statement))
+            found = _rows(connection, _along(statement, events, _BY_SEQUENCE))
+        return tuple(Reaction(*row) for row in found)
 
     def list_newest_reactions(self, *, limit: int) -> tuple[Reaction, ...]:
         """List what is known of the latency of the newest ``limit`` events of all repositories."""
@@ -320,7 +319,9 @@ class Queries:
                 conditions.append(events.c.position >= floor)
             if before is not None:
                 conditions.append(events.c.position < before)
-            found = _read_events(connection, *conditions, limit=limit + 1)
+            found = _read_events(
+                connection, *conditions, limit=limit + 1, index=_event_index(wanted)
+            )
         return _page(found, limit, "events", lambda last: (last.position,), floor)
 
     def get_event(self, event_id: str) -> EventEntry:
@@ -344,6 +345,8 @@ class Queries:
                 events.c.sequence > sequence - LAST_EVENT_DEPTH,
                 events.c.ref == ref,
                 limit=1,
+                index=_BY_SEQUENCE,
+                order=events.c.sequence.desc(),
             )
         return found[0] if found else None
 
@@ -380,7 +383,9 @@ class Queries:
                 conditions.append(position >= floor)
             if before is not None:
                 conditions.append(position < before)
-            found = _read_deliveries(connection, *conditions, limit=limit + 1)
+            found = _read_deliveries(
+                connection, *conditions, limit=limit + 1, index=_delivery_index(wanted)
+            )
         return _page(found, limit, "deliveries", lambda last: (last.position,), floor)
 
     def get_delivery(self, delivery_id: str) -> DeliveryDetail:
@@ -455,6 +460,7 @@ class Queries:
                 events.c.detected_at >= since,
                 *_between(connection, EventFilter(since=since)),
                 limit=limit,
+                index="ix_events_state_position",
             )
         return tuple(found)
 
@@ -473,6 +479,7 @@ class Queries:
                     deliveries.c.position,
                 ],
                 limit=limit,
+                index="ix_deliveries_owed",
             )
         return tuple(found)
 
@@ -577,8 +584,9 @@ _REPOSITORY = (
 )
 _POLL_STATE_AT = 15
 
-_NOT_BY_MOMENT = "IGNORE INDEX (ix_events_detected_at)"
-_BY_SEQUENCE = "FORCE INDEX (uq_events_repository_id_sequence)"
+_BY_SEQUENCE = "uq_events_repository_id_sequence"
+_NEWEST_EVENTS = events.c.position.desc()
+_NEWEST_DELIVERIES = (deliveries.c.position.desc(),)
 
 _EVENT = (
     events.c.position,
@@ -613,23 +621,19 @@ _DELIVERY = (
 
 
 def _read_events(
-    connection: Connection, *conditions: ColumnElement[bool], limit: int
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    limit: int,
+    index: str | None = None,
+    order: ColumnElement[Any] = _NEWEST_EVENTS,
 ) -> list[EventEntry]:
-    """Read the newest events that meet the conditions.
+    """Read the events that meet the conditions, the first ``limit`` in that order.
 
     They are chosen first and joined after: MariaDB would otherwise begin with the repositories,
-    join all of history to them and sort it (measured with 400,000 events: 1.3 s instead of 8 ms).
+    join all of history to them and sort it (measured with 400,000 events: 1.3 s instead of 6 ms).
     """
-    newest = (
-        select(*_EVENT)
-        # Moments are bounded by positions already; MariaDB would sort all between them instead.
-        .with_hint(events, _NOT_BY_MOMENT, "mysql")
-        .with_hint(events, _NOT_BY_MOMENT, "mariadb")
-        .where(*conditions)
-        .order_by(events.c.position.desc())
-        .limit(limit)
-    )
-    chosen = newest.subquery("chosen")
+    first = select(*_EVENT).where(*conditions).order_by(order).limit(limit)
+    chosen = _along(first, events, index).subquery("chosen")
     statement = (
         select(
             *chosen.c,
@@ -648,14 +652,16 @@ def _read_deliveries(
     connection: Connection,
     *conditions: ColumnElement[bool],
     limit: int,
-    order: Sequence[ColumnElement[Any]] = (deliveries.c.position.desc(),),
+    index: str | None = None,
+    order: Sequence[ColumnElement[Any]] = _NEWEST_DELIVERIES,
 ) -> list[DeliveryEntry]:
-    """Read the deliveries that meet the conditions, newest first; joined after, as events.
+    """Read the deliveries that meet the conditions, the first ``limit`` in that order.
 
-    ``order`` says which are read where there are more than ``limit``: the newest unless told.
+    They are told newest first, and joined after they are chosen, as events are.
     """
     columns = (deliveries.c.position, deliveries.c.id, deliveries.c.event_position, *_DELIVERY)
-    chosen = select(*columns).where(*conditions).order_by(*order).limit(limit).subquery("chosen")
+    first = select(*columns).where(*conditions).order_by(*order).limit(limit)
+    chosen = _along(first, deliveries, index).subquery("chosen")
     statement = (
         select(
             chosen.c.position,
@@ -672,6 +678,35 @@ def _read_deliveries(
         .limit(limit)
     )
     return [DeliveryEntry(*row) for row in _rows(connection, statement)]
+
+
+def _along(statement: Select[Any], table: Table, index: str | None) -> Select[Any]:
+    """Tell MariaDB which index to go along; the others find it themselves.
+
+    Given «this state, below that position» it looks up the state alone and walks from the newest
+    down to the position, so that a page costs more the deeper it lies (measured with 400,000
+    events: 360 ms instead of 6 ms).
+    """
+    if index is None:
+        return statement
+    hint = f"FORCE INDEX ({index})"
+    return statement.with_hint(table, hint, "mysql").with_hint(table, hint, "mariadb")
+
+
+def _event_index(wanted: EventFilter) -> str:
+    """Return the index that leads to the fewest events, ending in the position."""
+    if wanted.repository_id is not None:
+        return "ix_events_repository_id_position"
+    if wanted.state is not None and (wanted.kind is None or wanted.state in RARE_STATES):
+        return "ix_events_state_position"
+    return "PRIMARY" if wanted.kind is None else "ix_events_kind_position"
+
+
+def _delivery_index(wanted: DeliveryFilter) -> str:
+    """Return the index that leads to the fewest deliveries, ending in the position."""
+    if wanted.state is not None and (wanted.receiver is None or wanted.state != "delivered"):
+        return "ix_deliveries_state_position"
+    return "PRIMARY" if wanted.receiver is None else "ix_deliveries_receiver_position"
 
 
 def _rows(connection: Connection, statement: Select[Any]) -> list[Sequence[Any]]:
