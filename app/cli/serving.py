@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import click
 from waitress import wasyncore
 from waitress.server import create_server
 
 from app import create_app
+from app.cli.doorstep import Doorstep
 from app.runtime import Runtime
 from app.settings.types import Settings
 
@@ -33,7 +35,7 @@ class CannotListen(click.ClickException):
 class WebServer:
     """Waitress in a thread of its own, which can be ended from another (its own loop cannot)."""
 
-    def __init__(self, settings: Settings, runtime: Runtime) -> None:
+    def __init__(self, settings: Settings, application: WSGIApplication) -> None:
         """Open the port; requests that come before ``start`` wait.
 
         Raises:
@@ -47,7 +49,7 @@ class WebServer:
         self._sockets: dict[int, Any] = {}
         try:
             self._server = create_server(
-                create_app(settings, runtime),
+                application,
                 map=self._sockets,
                 host=server.host,
                 port=server.port,
@@ -104,12 +106,14 @@ def serve(
         RepoSentryError: The program could not begin; what had begun is ended again.
     """
     ending = _ending_by_signal()
-    web = WebServer(settings, runtime)
+    door = Doorstep(lambda: create_app(settings, runtime), ready=runtime.ready)
+    web = WebServer(settings, door)
     failures: list[BaseException] = []
 
     def begin() -> None:
         try:
             runtime.start()
+            door.open()
             collect_rarely()
             ready(address(settings, port=web.port))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the main thread
