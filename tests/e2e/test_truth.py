@@ -15,7 +15,13 @@ SITE = "acme/site"
 
 
 def a_record(
-    sequence: int, before: str, after: str, *, event: str | None = None, valid: bool | None = True
+    sequence: int,
+    before: str,
+    after: str,
+    *,
+    event: str | None = None,
+    valid: bool = True,
+    status: int | None = 202,
 ) -> Record:
     event = event or f"event-{sequence}"
     said = {
@@ -30,7 +36,7 @@ def a_record(
         "X-RepoSentry-Delivery": f"delivery-{event}",
         "X-GitHub-Delivery": f"delivery-{event}",
     }
-    return Record(float(sequence), "POST", "/", names, json.dumps(said).encode(), valid, 202)
+    return Record(float(sequence), "POST", "/", names, json.dumps(said).encode(), valid, status)
 
 
 def a_truth(*, must: Sequence[bool] = (True, True)) -> Truth:
@@ -45,6 +51,12 @@ def test_everything_once_and_in_order_is_well() -> None:
 
     assert verdict.complaints == []
     assert verdict.lags_s == [0.5, 0.5]
+
+
+def test_what_was_refused_and_then_taken_is_well() -> None:
+    records = [a_record(1, A, B, status=500), a_record(1, A, B), a_record(2, B, C)]
+
+    assert judge([a_truth()], records).complaints == []
 
 
 def test_what_no_poll_could_see_need_not_arrive() -> None:
@@ -77,6 +89,7 @@ def test_away_and_back_between_two_polls_is_no_change() -> None:
         ([a_record(1, A, B), a_record(2, A, B, event="x"), a_record(3, B, C)], "invented"),
         ([a_record(1, A, B), a_record(2, B, C), a_record(9, B, C, event="event-2")], "repeated"),
         ([a_record(1, A, B), a_record(2, B, C, valid=False)], "wrongly signed"),
+        ([a_record(1, A, B, status=500), a_record(2, B, C), a_record(1, A, B)], "overtaken"),
     ],
 )
 def test_what_is_wrong_is_complained_of(records: list[Record], complaint: str) -> None:

@@ -41,6 +41,12 @@ class Receipt:
     delivery: str
     body: bytes
     valid: bool | None
+    status: int | None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the answer said for certain that it was not taken."""
+        return self.status is not None and self.status // 100 != 2
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -62,6 +68,7 @@ class Receipt:
             delivery=record.delivery,
             body=record.body,
             valid=record.valid,
+            status=record.status,
         )
 
 
@@ -112,8 +119,9 @@ class Verdict:
 def judge(truths: Iterable[Truth], records: Sequence[Record]) -> Verdict:
     """Compare every repository with what arrived about it.
 
-    It complains of a change that is lost or invented, that came out of order or twice under
-    different names, of a gap in the sequence, and of a wrong signature.
+    It complains of a change that is lost or invented, that came out of order, before its
+    predecessor was taken, or twice under different names, of a gap in the sequence, and of a wrong
+    signature. ``records`` are those of one receiver.
     """
     verdict = Verdict()
     receipts = [Receipt.of(record) for record in records]
@@ -127,6 +135,7 @@ def judge(truths: Iterable[Truth], records: Sequence[Record]) -> Verdict:
         own = [receipt for receipt in receipts if receipt.repository == name]
         firsts = _firsts(own, verdict)
         _judge_sequence(name, firsts, verdict)
+        _judge_patience(name, own, verdict)
         by_ref: dict[str, list[Receipt]] = defaultdict(list)
         for receipt in firsts:
             by_ref[receipt.ref].append(receipt)
@@ -149,6 +158,16 @@ def _judge_sequence(name: str, firsts: Sequence[Receipt], verdict: Verdict) -> N
     came = [receipt.sequence for receipt in firsts]
     if came != list(range(1, len(came) + 1)):
         verdict.complaints.append(f"{name}: out of order or with gaps: {came}")
+
+
+def _judge_patience(name: str, receipts: Sequence[Receipt], verdict: Verdict) -> None:
+    """Hold every change back until the one before it has been taken."""
+    newest: dict[int, Receipt] = {}
+    for receipt in receipts:
+        former = newest.get(receipt.sequence - 1)
+        if former is not None and former.is_refused and receipt.sequence not in newest:
+            verdict.complaints.append(f"{name}: overtaken: {former} by {receipt}")
+        newest[receipt.sequence] = receipt
 
 
 def _judge_ref(truth: Truth, ref: str, firsts: Sequence[Receipt], verdict: Verdict) -> None:
