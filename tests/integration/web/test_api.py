@@ -1,3 +1,5 @@
+"""What the API answers, and how it refuses."""
+
 import json
 import re
 from typing import Any

@@ -1,3 +1,5 @@
+"""Who may come in, and what every answer carries."""
+
 import pytest
 from flask.testing import FlaskClient
 

@@ -1,3 +1,5 @@
+"""Pages are whole, well formed, and say what to do next."""
+
 import re
 from datetime import timedelta
 

@@ -1,3 +1,5 @@
+"""Lists stay in order and quick, whatever is added meanwhile."""
+
 from datetime import timedelta
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""What pages and API are told of how everything fares."""
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 

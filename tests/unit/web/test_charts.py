@@ -1,3 +1,5 @@
+"""A plot is drawn by the server, to scale and in words."""
+
 from datetime import UTC, datetime, timedelta
 
 from app.services.status import Hour

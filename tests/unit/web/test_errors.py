@@ -1,3 +1,5 @@
+"""Every error has its status, and none tells more than it should."""
+
 import pytest
 
 from app.domain import errors as tree

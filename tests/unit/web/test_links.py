@@ -1,3 +1,5 @@
+"""Links to a forge have the shape of that forge."""
+
 import pytest
 
 from app.settings.types import Forge
