@@ -87,7 +87,7 @@ def _found(rule: NotYet, values: Mapping[str, Any]) -> Iterator[KeyPath]:
     default = _default(steps)
     for path, value in _reach(steps, values, ()):
         plain = tuple(value) if isinstance(value, list) else value
-        is_other = bool(plain) if default is None else plain != default
+        is_other = bool(plain) if default is None else plain not in (None, default)
         if plain in rule.values if rule.values else is_other:
             yield path
 

@@ -49,6 +49,12 @@ def test_loading_the_reference_means_the_defaults() -> None:
     assert written == load(None, {})
 
 
+def test_the_reference_asks_for_nothing_that_has_no_effect_except_the_policy() -> None:
+    warned = [warning.path for warning in load(REFERENCE, {}).warnings]
+
+    assert warned == ["polling.policy"]
+
+
 def test_what_is_commented_out_there_is_the_default_too(uncommented: Settings) -> None:
     shown = masked(uncommented)
 

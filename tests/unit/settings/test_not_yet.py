@@ -52,6 +52,12 @@ def test_a_default_that_is_written_down_is_not_warned_of(loaded: Load) -> None:
     assert settings.warnings == ()
 
 
+def test_a_key_without_a_value_is_not_warned_of(loaded: Load) -> None:
+    settings = loaded("discover:\nalerts:\n  channels:\n  heartbeat_url:\n")
+
+    assert settings.warnings == ()
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
