@@ -1,4 +1,7 @@
-"""${message}."""
+"""${message}.
+
+MySQL and MariaDB keep what a killed migration made; take the steps of migrations.resumable.
+"""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,9 +1,9 @@
 """The walk: repositories and their refs, events, deliveries, and who may write."""
 
 import sqlalchemy as sa
-from alembic import op
 
 from app.storage.types import Bytes, Json, UtcDateTime
+from migrations.resumable import create_index, create_table, drop_table
 
 revision = "0001"
 down_revision = None
@@ -17,7 +17,7 @@ Position = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Make all tables."""
-    op.create_table(
+    create_table(
         "audit",
         sa.Column("position", Position, nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
@@ -29,7 +29,7 @@ def upgrade() -> None:
         **BINARY,
         sqlite_autoincrement=True,
     )
-    op.create_table(
+    create_table(
         "leases",
         sa.Column("name", sa.String(length=50), nullable=False),
         sa.Column("holder", sa.String(length=200)),
@@ -39,7 +39,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_leases"),
         **BINARY,
     )
-    op.create_table(
+    create_table(
         "receivers",
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("paused_at", UtcDateTime()),
@@ -48,7 +48,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_receivers"),
         **BINARY,
     )
-    op.create_table(
+    create_table(
         "repositories",
         sa.Column("id", Position, nullable=False),
         sa.Column("key", sa.String(length=500), nullable=False),
@@ -84,8 +84,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name="uq_repositories_key"),
         **BINARY,
     )
-    op.create_index("ix_repositories_name", "repositories", ["name"])
-    op.create_table(
+    create_index("ix_repositories_name", "repositories", ["name"])
+    create_table(
         "tokens",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
@@ -100,7 +100,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name="uq_tokens_name"),
         **BINARY,
     )
-    op.create_table(
+    create_table(
         "events",
         sa.Column("position", Position, nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -129,11 +129,11 @@ def upgrade() -> None:
         **BINARY,
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_events_detected_at", "events", ["detected_at"])
-    op.create_index("ix_events_kind_position", "events", ["kind", "position"])
-    op.create_index("ix_events_repository_id_position", "events", ["repository_id", "position"])
-    op.create_index("ix_events_state_position", "events", ["state", "position"])
-    op.create_table(
+    create_index("ix_events_detected_at", "events", ["detected_at"])
+    create_index("ix_events_kind_position", "events", ["kind", "position"])
+    create_index("ix_events_repository_id_position", "events", ["repository_id", "position"])
+    create_index("ix_events_state_position", "events", ["state", "position"])
+    create_table(
         "holds",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("repository_id", Position, nullable=False),
@@ -152,8 +152,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_holds"),
         **BINARY,
     )
-    op.create_index("ix_holds_state_created_at", "holds", ["state", "created_at"])
-    op.create_table(
+    create_index("ix_holds_state_created_at", "holds", ["state", "created_at"])
+    create_table(
         "poll_hours",
         sa.Column("repository_id", Position, nullable=False),
         sa.Column("hour", UtcDateTime(), nullable=False),
@@ -170,8 +170,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "hour", name="pk_poll_hours"),
         **BINARY,
     )
-    op.create_index("ix_poll_hours_hour", "poll_hours", ["hour"])
-    op.create_table(
+    create_index("ix_poll_hours_hour", "poll_hours", ["hour"])
+    create_table(
         "polls",
         sa.Column("position", Position, nullable=False),
         sa.Column("repository_id", Position, nullable=False),
@@ -192,9 +192,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("position", name="pk_polls"),
         **BINARY,
     )
-    op.create_index("ix_polls_repository_id_position", "polls", ["repository_id", "position"])
-    op.create_index("ix_polls_started_at", "polls", ["started_at"])
-    op.create_table(
+    create_index("ix_polls_repository_id_position", "polls", ["repository_id", "position"])
+    create_index("ix_polls_started_at", "polls", ["started_at"])
+    create_table(
         "refs",
         sa.Column("repository_id", Position, nullable=False),
         sa.Column("name", sa.String(length=700), nullable=False),
@@ -209,7 +209,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("repository_id", "name", name="pk_refs"),
         **BINARY,
     )
-    op.create_table(
+    create_table(
         "deliveries",
         sa.Column("position", Position, nullable=False),
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -242,13 +242,13 @@ def upgrade() -> None:
         **BINARY,
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_deliveries_event_position", "deliveries", ["event_position"])
-    op.create_index(
+    create_index("ix_deliveries_event_position", "deliveries", ["event_position"])
+    create_index(
         "ix_deliveries_owed", "deliveries", ["finished_at", "receiver", "repository_id", "position"]
     )
-    op.create_index("ix_deliveries_receiver_position", "deliveries", ["receiver", "position"])
-    op.create_index("ix_deliveries_state_position", "deliveries", ["state", "position"])
-    op.create_table(
+    create_index("ix_deliveries_receiver_position", "deliveries", ["receiver", "position"])
+    create_index("ix_deliveries_state_position", "deliveries", ["state", "position"])
+    create_table(
         "attempts",
         sa.Column("position", Position, nullable=False),
         sa.Column("delivery_position", Position, nullable=False),
@@ -275,15 +275,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take all tables away."""
     # An index falls with its table; MariaDB does not even let go of one that a foreign key needs.
-    op.drop_table("attempts")
-    op.drop_table("deliveries")
-    op.drop_table("refs")
-    op.drop_table("polls")
-    op.drop_table("poll_hours")
-    op.drop_table("holds")
-    op.drop_table("events")
-    op.drop_table("tokens")
-    op.drop_table("repositories")
-    op.drop_table("receivers")
-    op.drop_table("leases")
-    op.drop_table("audit")
+    drop_table("attempts")
+    drop_table("deliveries")
+    drop_table("refs")
+    drop_table("polls")
+    drop_table("poll_hours")
+    drop_table("holds")
+    drop_table("events")
+    drop_table("tokens")
+    drop_table("repositories")
+    drop_table("receivers")
+    drop_table("leases")
+    drop_table("audit")

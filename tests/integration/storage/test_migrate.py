@@ -1,12 +1,15 @@
 """The tables' versions go up and down on every database, once for all processes."""
 
+import itertools
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from alembic.config import Config
+from alembic.ddl.impl import DefaultImpl
 from alembic.script import ScriptDirectory
 from sqlalchemy import Table, inspect, text
 
@@ -163,3 +166,27 @@ def scripts_config() -> Config:
     config.set_main_option("script_location", str(migrate.SCRIPTS))
     config.set_main_option("path_separator", "os")
     return config
+
+
+@pytest.mark.parametrize("cut_off_after", [1, 5, 12, 20])
+def test_a_migration_that_was_cut_off_goes_on_at_the_next_start(
+    empty: Database, monkeypatch: pytest.MonkeyPatch, cut_off_after: int
+) -> None:
+    """MySQL and MariaDB keep what a killed migration made; the others undo it."""
+    steps = itertools.count(1)
+    real = DefaultImpl._exec  # noqa: SLF001 - every statement of a migration passes here
+
+    def until_killed(self: DefaultImpl, *arguments: Any, **options: Any) -> Any:
+        if next(steps) > cut_off_after:
+            raise KeyboardInterrupt
+        return real(self, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DefaultImpl, "_exec", until_killed)
+        with pytest.raises(KeyboardInterrupt):
+            migrate.upgrade(empty)
+
+    migrate.ensure_current(empty)
+
+    assert migrate.current(empty) == migrate.HEAD
+    assert migrate.check(empty) == []
