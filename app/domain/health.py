@@ -24,6 +24,10 @@ class Component:
     since: datetime | None = None
 
 
+# What is unwell there is not the program's own doing.
+OUTSIDE = frozenset({"forges", "receivers"})
+
+
 def overall(components: Iterable[Component]) -> Status:
     """Return the worst status among the components.
 

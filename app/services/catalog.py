@@ -84,6 +84,11 @@ class Catalog:
             raise NotFound(f"no repository named {name!r} is watched")
         return self.get(repository_id)
 
+    def entries(self) -> list[Entry]:
+        """Return every entry as it stands at this moment."""
+        with self._changed:
+            return list(self._entries.values())
+
     def pause(self, repository_id: int, at: datetime | None) -> None:
         """Note that a repository is paused since ``at``, or is not (None)."""
         with self._changed:
