@@ -28,6 +28,7 @@ from app.forges import Forges
 from app.services.branch_monitor import BranchMonitor
 from app.services.catalog import Catalog, Entry
 from app.services.dispatcher import Dispatcher
+from app.services.health import forges_health, receivers_health
 from app.services.leadership import TTL, Leadership
 from app.services.periodic import Periodic
 from app.services.poller import Poller
@@ -229,10 +230,12 @@ class Runtime:
 
     def health(self) -> HealthReport:
         """Tell how well each component is."""
+        database = self._database_health()
         components = [
-            self._database_health(),
+            database,
             *self._term_health(),
-            Component("configuration", HealthStatus.OK),
+            self._receivers_health(is_known=database.status is HealthStatus.OK),
+            Component("configuration", HealthStatus.OK, self._configuration_read()),
         ]
         return HealthReport(
             status=overall(components),
@@ -252,11 +255,27 @@ class Runtime:
         if term is None:
             role = "another process polls and delivers" if self._is_started else "starting"
             status = HealthStatus.OK if self._leadership.is_alive else HealthStatus.FAILED
-            return [Component("scheduler", status, role), Component("dispatcher", status, role)]
+            parts = ("scheduler", "dispatcher", "forges")
+            return [Component(part, status, role) for part in parts]
         return [
             _alive("scheduler", is_alive=term.scheduler.is_alive),
             _alive("dispatcher", is_alive=term.dispatcher.is_alive),
+            forges_health(term.catalog.entries()),
         ]
+
+    def _receivers_health(self, *, is_known: bool) -> Component:
+        if is_known:
+            with suppress(StorageError):
+                return receivers_health(self.status.receivers())
+        reason = "not known while the database does not answer"
+        return Component("receivers", HealthStatus.DEGRADED, reason)
+
+    def _configuration_read(self) -> str:
+        files, warnings = self.settings.files, len(self.settings.warnings)
+        read = files[0].name if files else "from the command line"
+        if not warnings:
+            return read
+        return f"{read}, with {warnings} {'warning' if warnings == 1 else 'warnings'}"
 
     def wake(self, name: str) -> None:
         """Bring a repository's next poll forward to now.
@@ -312,9 +331,8 @@ class Runtime:
             NotFound: No such event, or no such receiver is configured.
         """
         known = self.settings.receivers
-        unknown = [name for name in receivers or () if name not in known]
-        if unknown:
-            raise NotFound(f"no receiver named {unknown[0]!r} is configured")
+        for name in receivers or ():
+            self._check_receiver(name)
         chosen = {name: known[name].payload for name in receivers or known}
         made = self._outbox.redeliver(
             event_id, receivers=chosen, only_former=receivers is None, now=utc_now()
@@ -343,12 +361,35 @@ class Runtime:
         self._outbox.cancel(delivery_id, now=utc_now())
         self._tell_dispatcher(everything=True)
 
+    def pause_receiver(self, name: str) -> None:
+        """Begin no further attempt to a receiver until it is resumed; it is owed all the same.
+
+        Raises:
+            NotFound: No such receiver is configured.
+        """
+        self._check_receiver(name)
+        self._outbox.pause_receiver(name, at=utc_now())
+        self._heed_receivers()
+
     def resume_receiver(self, name: str) -> None:
-        """Send to a receiver again that said 410 or was paused."""
+        """Send to a receiver again that said 410 or was paused.
+
+        Raises:
+            NotFound: No such receiver is configured.
+        """
+        self._check_receiver(name)
+        self._outbox.enable_receiver(name, now=utc_now())
+        self._heed_receivers()
+
+    def _check_receiver(self, name: str) -> None:
         if name not in self.settings.receivers:
             raise NotFound(f"no receiver named {name!r} is configured")
-        self._outbox.enable_receiver(name)
-        self._tell_dispatcher(everything=True)
+
+    def _heed_receivers(self) -> None:
+        self.status.look_anew()
+        term = self._term
+        if term is not None:  # else the active process looks around by itself
+            term.dispatcher.heed_receivers()
 
     def _tell_dispatcher(self, *, everything: bool = False) -> None:
         term = self._term

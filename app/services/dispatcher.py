@@ -185,6 +185,10 @@ class Dispatcher:
         self._lease_lost = lease_lost
         self._now = now
         self._chance = chance
+        # Receivers to which nothing is sent. They are read one after the other, so that an older
+        # reading never replaces a newer one.
+        self._heeding = threading.Lock()
+        self._closed: frozenset[str] = frozenset()
         # Guards everything below it.
         self._state = threading.Condition()
         self._due: dict[LaneKey, datetime] = {}
@@ -211,8 +215,21 @@ class Dispatcher:
             self._is_told = True
             self._state.notify_all()
 
+    def heed_receivers(self) -> None:
+        """Learn which receivers are closed: no further attempt to one of them begins.
+
+        What is owed to one that is open again is planned anew.
+
+        Raises:
+            StorageError: They could not be read; the next look around tries again.
+        """
+        with self._heeding:
+            before, self._closed = self._closed, frozenset(self._outbox.disabled_receivers())
+            if before - self._closed:
+                self.take_stock()
+
     def take_stock(self) -> None:
-        """Read everything owed anew, as when a receiver is allowed again; returns at once."""
+        """Read everything owed anew; returns at once."""
         with self._state:
             self._stock_at = self._now()
             self._is_told = True
@@ -293,7 +310,7 @@ class Dispatcher:
 
     def _hand_out(self) -> None:
         """Give every lane that is due to its receiver's pool."""
-        closed = self._outbox.disabled_receivers()
+        self.heed_receivers()
         with self._state:
             while self._heap and self._heap[0][0] <= self._now() and not self._is_stopping:
                 due_at, _, key = heapq.heappop(self._heap)
@@ -301,7 +318,7 @@ class Dispatcher:
                     continue  # planned anew meanwhile
                 del self._due[key]
                 receiver = key[0]
-                if receiver in self._pools and receiver not in closed:
+                if receiver in self._pools and receiver not in self._closed:
                     self._busy[key] = False
                     self._pools[receiver].submit(self._serve, key)
 
@@ -328,9 +345,9 @@ class Dispatcher:
             self._state.notify_all()
 
     def _send_what_is_due(self, key: LaneKey) -> datetime | None:
-        """Send until the lane is empty (None), or say when it is due again."""
+        """Send until the lane is empty or closed (None), or say when it is due again."""
         receiver = self._receivers[key[0]]
-        while not self._is_stopping:
+        while not self._is_stopping and receiver.name not in self._closed:
             parcels = self._outbox.parcels(*key, limit=BATCH, fence=self._fence)
             if not parcels:
                 return None
@@ -365,7 +382,9 @@ class Dispatcher:
         return again_at
 
     def _must_pause(self, receiver: Receiver, until: datetime) -> bool:
-        return self._is_stopping or not self._may_send() or self._now() + receiver.timeout > until
+        if self._is_stopping or receiver.name in self._closed or not self._may_send():
+            return True
+        return self._now() + receiver.timeout > until
 
     def _stamp(self, parcel: Parcel) -> _Stamped:
         if parcel.body is not None and parcel.headers is not None:
@@ -391,13 +410,26 @@ class Dispatcher:
         number = parcel.attempts_made + 1
         verdict = judge(answer.status, expect=receiver.expect, attempt=number)
         if verdict is Verdict.DISABLE:
-            reason = f"it answered {answer.status}: gone"
-            self._outbox.disable_receiver(receiver.name, reason=reason, at=ended_at)
+            self._disable(receiver, f"it answered {answer.status}: gone", at=ended_at)
         state, retry_at = _consequence(
             receiver, parcel, answer, verdict, at=ended_at, chance=self._chance()
         )
         duration_ms = round((ended_at - started_at).total_seconds() * 1000)
         return AttemptResult(parcel.position, started_at, duration_ms, answer, state, retry_at)
+
+    def _disable(self, receiver: Receiver, reason: str, *, at: datetime) -> None:
+        """Send nothing more to a receiver; where that cannot be written, its next answer says so.
+
+        The attempt counts all the same: not to record it would be to make it twice.
+        """
+        try:
+            self._outbox.disable_receiver(receiver.name, reason=reason, at=at)
+            self.heed_receivers()
+        except StorageError as error:
+            log.warning(
+                "receiver not disabled yet",
+                extra={"receiver": receiver.name, "error": str(error)},
+            )
 
     def _record(self, results: Sequence[AttemptResult], release: Sequence[int]) -> "Future[None]":
         return self._outbox.conclude(results, release=release, fence=self._fence)

@@ -9,8 +9,8 @@ from typing import Generic, Literal, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from app.domain.delivery import DeliveryState
-from app.domain.errors import ForgeDenied, ForgeRateLimited, InputInvalid
-from app.domain.health import Component, Status as Health
+from app.domain.errors import ForgeDenied, ForgeRateLimited, InputInvalid, NotFound
+from app.domain.health import OUTSIDE, Component, Status as Health
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, RefFilter, is_tag
 from app.domain.repository import Repository
 from app.settings.types import Receiver
@@ -246,6 +246,7 @@ class Status:
         self._now = now
         self._configured = configured
         self._fleet = _Kept(self._read_fleet, now)
+        self._told_receivers = _Kept(self._read_receivers, now)
         self._hours: dict[datetime, HourCount] = {}
 
     def now(self) -> datetime:
@@ -367,7 +368,23 @@ class Status:
 
     def receivers(self) -> tuple[ReceiverStatus, ...]:
         """Tell how the configured receivers fare, by name."""
-        return self._fleet.get().receivers
+        return self._told_receivers.get()
+
+    def receiver(self, name: str) -> ReceiverStatus:
+        """Tell how one receiver fares.
+
+        Raises:
+            NotFound: None of that name is configured.
+        """
+        found = [one for one in self.receivers() if one.name == name]
+        if not found:
+            raise NotFound(f"no receiver named {name!r} is configured")
+        return found[0]
+
+    def look_anew(self) -> None:
+        """Forget what was kept for a moment, since a person has just changed something."""
+        self._told_receivers.forget()
+        self._fleet.forget()
 
     def overview(self, components: Sequence[Component] = ()) -> Overview:
         """Tell everything at once; ``components`` is how well the program's own parts are."""
@@ -457,11 +474,10 @@ class Status:
 
     def _read_fleet(self) -> "_Fleet":
         now = self._now()
-        receivers = self._read_receivers()
+        receivers = self._told_receivers.get()
         waiting = self._queries.count_deliveries([DeliveryState.WAITING, DeliveryState.HELD])
         held = waiting[DeliveryState.HELD]
         return _Fleet(
-            receivers=receivers,
             repositories=self._queries.count_repositories(),
             hours=self._read_hours(now),
             owed=self._queries.count_all_owed(),
@@ -565,7 +581,6 @@ class Status:
 class _Fleet:
     """What is read for the overview, kept for a moment."""
 
-    receivers: tuple[ReceiverStatus, ...]
     repositories: Mapping[str, int]
     hours: tuple[Hour, ...]
     owed: int
@@ -592,6 +607,11 @@ class _Kept(Generic[T]):
             if self._kept is None or not now - KEPT_FOR < self._kept[0] <= now:
                 self._kept = (now, self._read())
             return self._kept[1]
+
+    def forget(self) -> None:
+        """Read anew for whoever asks next."""
+        with self._lock:
+            self._kept = None
 
 
 def shown_url(url: str) -> str:
@@ -655,6 +675,7 @@ _FORGE_REMEDIES = {
 
 
 def _component_needs(components: Sequence[Component]) -> list[Need]:
+    # What lies outside has needs of its own, each with its remedy.
     return [
         Need(
             f"component_{one.status.value}",
@@ -665,7 +686,7 @@ def _component_needs(components: Sequence[Component]) -> list[Need]:
             one.since,
         )
         for one in components
-        if one.status is not Health.OK
+        if one.status is not Health.OK and one.name not in OUTSIDE
     ]
 
 
@@ -674,7 +695,7 @@ def _receiver_needs(receivers: Sequence[ReceiverStatus], now: datetime) -> list[
     for one in receivers:
         if one.state == "disabled":
             says = f"{one.name} is disabled" + (f": {one.reason}" if one.reason else "")
-            remedy = "Give it its right address, or remove it; then redeliver what it missed."
+            remedy = "See that its address is right, then resume it and redeliver what it refused."
             needs.append(Need("receiver_disabled", "receiver", one.name, says, remedy, one.since))
         elif one.state == "paused" and one.owed:
             says = f"{one.name} is paused and is owed {one.owed:,}"

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    Column,
     Connection,
     Row,
     Select,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -205,17 +207,19 @@ class Outbox:
         self._database.write(work)
 
     def cancel(self, delivery_id: str, *, now: datetime) -> None:
-        """Give up an unfinished delivery.
+        """Give up an unfinished delivery; it is not sent after that.
 
         Raises:
             NotFound: There is no such delivery.
-            Conflict: It is finished already.
+            Conflict: It is finished already, or being sent at this moment.
         """
 
         def work(connection: Connection) -> None:
             row = _by_id(connection, delivery_id)
             if row.finished_at is not None:
                 raise Conflict(f"the delivery is {row.state} already")
+            if row.claimed_until is not None and row.claimed_until > now:
+                raise Conflict("the delivery is being sent; try again in some seconds")
             connection.execute(
                 update(deliveries)
                 .where(deliveries.c.position == row.position)
@@ -248,25 +252,54 @@ class Outbox:
         return set(self.receiver_states())
 
     def disable_receiver(self, name: str, *, reason: str, at: datetime) -> None:
-        """Send nothing more to a receiver until a person allows it again."""
-        self._set_receiver(name, disabled_at=at, disabled_reason=reason)
-
-    def enable_receiver(self, name: str) -> None:
-        """Send to a receiver again, whatever had stopped it."""
-        self._set_receiver(name, paused_at=None, disabled_at=None, disabled_reason=None)
+        """Send nothing more to a receiver until it is enabled; the first reason stays."""
+        self._close_receiver(name, receivers.c.disabled_at, at, disabled_reason=reason)
 
     def pause_receiver(self, name: str, *, at: datetime) -> None:
-        """Send nothing more to a receiver until it is enabled."""
-        self._set_receiver(name, paused_at=at)
+        """Send nothing more to a receiver until it is enabled; to pause it twice is no error."""
+        self._close_receiver(name, receivers.c.paused_at, at)
 
-    def _set_receiver(self, name: str, **values: Any) -> None:
+    def enable_receiver(self, name: str, *, now: datetime) -> None:
+        """Send to a receiver again, whatever had stopped it; if nothing had, do nothing.
+
+        What waits for its next try is due at once, and is tried for its whole time anew: a long
+        pause would otherwise leave it a single try.
+        """
+
         def work(connection: Connection) -> None:
-            changed = connection.execute(
-                update(receivers).where(receivers.c.name == name).values(**values)
+            closed = or_(receivers.c.paused_at.is_not(None), receivers.c.disabled_at.is_not(None))
+            opened = connection.execute(
+                update(receivers)
+                .where(receivers.c.name == name, closed)
+                .values(paused_at=None, disabled_at=None, disabled_reason=None)
             )
-            known = connection.scalar(select(receivers.c.name).where(receivers.c.name == name))
-            if not changed.rowcount and known is None:
-                connection.execute(insert(receivers).values(name=name, **values))
+            if not opened.rowcount:
+                return
+            connection.execute(
+                update(deliveries)
+                .where(
+                    deliveries.c.finished_at.is_(None),
+                    deliveries.c.receiver == name,
+                    deliveries.c.state == DeliveryState.WAITING.value,
+                )
+                .values(first_attempt_at=None, next_attempt_at=now)
+            )
+
+        self._database.write(work)
+
+    def _close_receiver(self, name: str, moment: Column[Any], at: datetime, **values: Any) -> None:
+        """Note since when a receiver is closed, and keep what was noted before."""
+
+        def work(connection: Connection) -> None:
+            known = connection.execute(
+                select(moment).where(receivers.c.name == name).with_for_update()
+            ).one_or_none()
+            if known is None:
+                row = {"name": name, moment.name: at, **values}
+                connection.execute(insert(receivers).values(row))
+            elif known[0] is None:
+                row = {moment.name: at, **values}
+                connection.execute(update(receivers).where(receivers.c.name == name).values(row))
 
         self._database.write(work)
 
@@ -380,7 +413,9 @@ def _parcel(row: Row[Any], fence: int) -> Parcel:
 
 
 def _by_id(connection: Connection, wanted: str) -> Row[Any]:
-    row = connection.execute(select(deliveries).where(deliveries.c.id == wanted)).one_or_none()
+    # Locked, since another process may be about to claim it.
+    chosen = select(deliveries).where(deliveries.c.id == wanted).with_for_update()
+    row = connection.execute(chosen).one_or_none()
     if row is None:
         raise NotFound(f"no delivery has the id {wanted}")
     return row

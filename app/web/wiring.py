@@ -76,7 +76,7 @@ class Services(Protocol):
 
         Raises:
             NotFound: There is no such delivery.
-            Conflict: It is finished.
+            Conflict: It is finished, or being sent at this moment.
         """
         ...
 
@@ -93,6 +93,22 @@ class Services(Protocol):
 
         Raises:
             NotFound: There is no such repository.
+        """
+        ...
+
+    def pause_receiver(self, name: str) -> None:
+        """Begin no further attempt to a receiver until it is resumed; pausing twice is no error.
+
+        Raises:
+            NotFound: There is no such receiver.
+        """
+        ...
+
+    def resume_receiver(self, name: str) -> None:
+        """Send again to a receiver that was paused or said 410; resuming twice is no error.
+
+        Raises:
+            NotFound: There is no such receiver.
         """
         ...
 

@@ -59,6 +59,7 @@ class FakeOutbox:
     fence: int = FENCE
     is_down: bool = False
     newest: int = 0
+    times_looked: int = 0  # at which receivers are closed
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def owe(self, *parcels: Parcel) -> None:
@@ -136,9 +137,12 @@ class FakeOutbox:
         return future
 
     def disabled_receivers(self) -> set[str]:
+        self._check(self.fence)
+        self.times_looked += 1
         return set(self.closed)
 
     def disable_receiver(self, name: str, *, reason: str, at: datetime) -> None:
+        self._check(self.fence)
         self.closed.add(name)
 
     def states(self) -> list[DeliveryState]:

@@ -44,6 +44,12 @@ def running(
         runtime.stop()
 
 
+def state_of_receiver(runtime: Runtime) -> str:
+    """Return the receiver's state at this moment, which pages may show two seconds later."""
+    runtime.status.look_anew()
+    return runtime.status.receiver("ci").state
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> GitRepository:
     made = GitRepository.create(tmp_path / "website.git")
@@ -119,8 +125,75 @@ def test_health_tells_each_component_and_the_role(
         "database",
         "scheduler",
         "dispatcher",
+        "forges",
+        "receivers",
         "configuration",
     }
+
+
+def test_health_is_degraded_while_a_repository_fails_and_says_since_when(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        repository.path.rename(tmp_path / "elsewhere.git")
+        runtime.poll_and_wait(NAME, 5)
+        failing = runtime.health()
+        (tmp_path / "elsewhere.git").rename(repository.path)
+        runtime.poll_and_wait(NAME, 5)
+        mended = runtime.health()
+
+    forges = next(one for one in failing.components if one.name == "forges")
+    assert (failing.status, forges.status) == (Status.DEGRADED, Status.DEGRADED)
+    assert (forges.reason or "").startswith("1 of 1 repository fails: ")
+    assert forges.since is not None
+    assert mended.status is Status.OK
+
+
+def test_a_paused_receiver_is_owed_and_sent_everything_in_order_when_it_is_resumed(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        runtime.pause_receiver("ci")
+        pushed = []
+        for _ in range(3):
+            pushed.append(repository.commit("main"))
+            runtime.poll_and_wait(NAME, 5)
+        paused = runtime.status.receiver("ci")
+        sent_meanwhile = len(receiver.records)
+        runtime.resume_receiver("ci")
+        records = receiver.wait_for(3, deadline_s=5)
+
+    assert (paused.state, paused.owed, sent_meanwhile) == ("paused", 3, 0)
+    assert [one.json["after"] for one in records] == pushed
+
+
+def test_a_receiver_that_is_gone_is_sent_to_again_once_a_person_resumes_it(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        receiver.answer = 410
+        repository.commit("main")
+        runtime.poll_and_wait(NAME, 5)
+        wait_until(lambda: state_of_receiver(runtime) == "disabled")
+        told = next(one for one in runtime.health().components if one.name == "receivers")
+        receiver.answer = 202
+        repository.commit("main")
+        runtime.poll_and_wait(NAME, 5)
+        runtime.resume_receiver("ci")
+        receiver.wait_for(2, deadline_s=5)
+        wait_until(lambda: state_of_receiver(runtime) == "ok")
+
+    assert told.reason == "1 of 1 receiver is unwell: ci: it answered 410: gone"
+    assert [one.status for one in receiver.records] == [410, 202]
+
+
+def test_only_a_configured_receiver_can_be_paused_or_resumed(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        for act in (runtime.pause_receiver, runtime.resume_receiver):
+            with pytest.raises(NotFound, match="nobody"):
+                act("nobody")
 
 
 def test_a_second_process_stands_by_and_takes_over(

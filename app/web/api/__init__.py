@@ -7,10 +7,10 @@ To add a resource: a module here with a ``blueprint``, one line below, its input
 
 from flask import Blueprint, Flask
 
-from app.web.api import deliveries, events, repositories, system
+from app.web.api import deliveries, events, receivers, repositories, system
 
 PREFIX = "/api/v1"
-RESOURCES = (repositories, events, deliveries, system)
+RESOURCES = (repositories, events, deliveries, receivers, system)
 
 
 def register(app: Flask) -> None:

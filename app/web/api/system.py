@@ -1,4 +1,4 @@
-"""The program itself: its receivers, how everything fares, which version it is."""
+"""The program itself: how everything fares, which version it is."""
 
 from flask import Blueprint, Response, request
 
@@ -6,14 +6,6 @@ from app.web.api import schemas, shapes
 from app.web.wiring import services
 
 blueprint = Blueprint("system", __name__)
-
-
-@blueprint.get("/receivers")
-def receivers() -> Response:
-    """List the configured receivers by name; there are few, so that one page holds them all."""
-    schemas.read_nothing(request.args)
-    found = services().status.receivers()
-    return shapes.reply({"items": [shapes.receiver(one) for one in found], "next": None})
 
 
 @blueprint.get("/status")

@@ -36,6 +36,8 @@ NOTICES = {
     "poll-failed": "Polled, but the repository could not be read.",
     "paused": "Paused. Nothing is polled until it is resumed; what is owed is still delivered.",
     "resumed": "Resumed. It is polled again.",
+    "receiver-paused": "Paused. Nothing is sent to it until it is resumed; what is owed is kept.",
+    "receiver-resumed": "Resumed. What it is owed is sent now.",
     "redelivered": "It is owed again and will be sent at once.",
     "retried": "It will be tried at once.",
     "cancelled": "Cancelled. It will not be tried again.",

@@ -12,7 +12,7 @@ from app.domain.delivery import Answer, DeliveryState, Parcel
 from app.domain.errors import Conflict, LeaseLost, NotFound
 from app.domain.refs import BRANCH_PREFIX
 from app.storage.database import Database
-from app.storage.outbox import Outbox
+from app.storage.outbox import Outbox, ReceiverState
 from app.storage.records import AttemptResult, Prepared
 from app.storage.sending import INTERRUPTED
 from app.storage.store import Store
@@ -272,17 +272,43 @@ def test_a_waiting_delivery_can_be_tried_at_once_and_a_finished_one_cannot(scene
         scene.outbox.retry(first.delivery_id, now=NOON)
 
 
-def test_a_cancelled_delivery_is_no_longer_owed_whatever_comes_back(scene: Scene) -> None:
+def test_a_cancelled_delivery_is_no_longer_owed_and_lets_the_next_come_first(scene: Scene) -> None:
+    first, second = scene.lane()
+
+    scene.outbox.cancel(first.delivery_id, now=NOON)
+
+    assert [parcel.position for parcel in scene.lane()] == [second.position]
+    assert scene.claim(first) == []
+    with pytest.raises(Conflict, match="cancelled already"):
+        scene.outbox.cancel(first.delivery_id, now=NOON)
+
+
+def test_what_is_being_sent_cannot_be_cancelled_until_its_claim_is_given_back_or_runs_out(
+    scene: Scene,
+) -> None:
+    first, second = scene.lane()
+    scene.claim(first, second)
+    for parcel in (first, second):
+        with pytest.raises(Conflict, match="is being sent"):
+            scene.outbox.cancel(parcel.delivery_id, now=NOON)
+
+    scene.conclude(first, Answer(503), DeliveryState.WAITING, release=[second.position])
+    scene.outbox.cancel(second.delivery_id, now=NOON)
+    scene.claim(first)
+    scene.outbox.cancel(first.delivery_id, now=LATER)
+
+    assert scene.lane() == []
+
+
+def test_what_comes_back_of_a_cancelled_delivery_is_only_recorded(scene: Scene) -> None:
     first, second = scene.lane()
     scene.claim(first)
 
-    scene.outbox.cancel(first.delivery_id, now=NOON)
+    scene.outbox.cancel(first.delivery_id, now=LATER)  # its claim has run out
     scene.conclude(first, Answer(503), DeliveryState.WAITING)
 
     assert [parcel.position for parcel in scene.lane()] == [second.position]
     assert scene.attempts(first) == [(1, 503, None)]
-    with pytest.raises(Conflict):
-        scene.outbox.cancel(first.delivery_id, now=NOON)
 
 
 def test_a_result_that_is_handed_in_twice_counts_once(scene: Scene) -> None:
@@ -349,15 +375,37 @@ def test_a_held_delivery_is_no_lane_and_holds_nothing_back(scene: Scene) -> None
     assert first.position not in {lane.position for lane in scene.outbox.lanes(fence=scene.fence)}
 
 
-def test_a_receiver_stays_disabled_until_it_is_enabled(scene: Scene) -> None:
+def test_a_receiver_stays_closed_until_it_is_enabled_and_since_when_it_first_was(
+    scene: Scene,
+) -> None:
     scene.outbox.disable_receiver("ci", reason="it answered 410: gone", at=NOON)
     scene.outbox.disable_receiver("ci", reason="again", at=LATER)
+    scene.outbox.pause_receiver("ci", at=NOON)
+    scene.outbox.pause_receiver("ci", at=LATER)
     scene.outbox.pause_receiver("chat", at=NOON)
-    closed = scene.outbox.disabled_receivers()
-    reason = scene.outbox.receiver_states()["ci"].disabled_reason
+    closed = scene.outbox.receiver_states()
 
-    scene.outbox.enable_receiver("ci")
+    scene.outbox.enable_receiver("ci", now=LATER)
 
-    assert closed == {"ci", "chat"}
-    assert reason == "again"
+    assert closed == {
+        "ci": ReceiverState(NOON, NOON, "it answered 410: gone"),
+        "chat": ReceiverState(NOON),
+    }
     assert scene.outbox.disabled_receivers() == {"chat"}
+
+
+def test_what_waited_for_a_closed_receiver_is_due_at_once_and_tried_for_its_whole_time(
+    scene: Scene,
+) -> None:
+    first = scene.lane()[0]
+    scene.claim(first)
+    scene.conclude(first, Answer(503), DeliveryState.WAITING)
+    scene.outbox.enable_receiver("ci", now=NOON)
+    before = scene.lane()[0]
+    scene.outbox.pause_receiver("ci", at=NOON)
+
+    scene.outbox.enable_receiver("ci", now=NOON)
+
+    after = scene.lane()[0]
+    assert (before.due_at, before.first_attempt_at) == (LATER, NOON)
+    assert (after.due_at, after.first_attempt_at, after.attempts_made) == (NOON, None, 1)

@@ -90,6 +90,14 @@ class FakeServices:
     def resume_repository(self, name: str) -> None:
         self._do("resume", name)
 
+    def pause_receiver(self, name: str) -> None:
+        self.status.receiver(name)
+        self.done.append(("pause", name))
+
+    def resume_receiver(self, name: str) -> None:
+        self.status.receiver(name)
+        self.done.append(("resume", name))
+
     def _do(self, what: str, name: str, *more: Any) -> None:
         if self.failure:
             raise self.failure

@@ -247,6 +247,29 @@ def test_receivers_tell_what_they_are_owed_without_secrets(client: FlaskClient) 
     assert tekton["reason"] == "it answered 503"
 
 
+def test_a_receiver_is_paused_and_resumed(client: FlaskClient, services: FakeServices) -> None:
+    paused = client.post(f"{API}/receivers/tekton/pause")
+    resumed = client.post(f"{API}/receivers/tekton/resume", json={})
+
+    assert (paused.status_code, resumed.status_code) == (200, 200)
+    assert said(paused) == get(client, "/receivers/tekton")
+    assert services.done == [("pause", "tekton"), ("resume", "tekton")]
+
+
+def test_a_receiver_that_is_closed_says_why_and_since_when(
+    empty: Story, client_over: ClientOver
+) -> None:
+    empty.receiver("tekton", paused_at=NOON)
+    empty.receiver("audit", paused_at=NOON, disabled_at=NOON - HOUR, disabled_reason="gone")
+
+    audit, tekton = get(client_over(empty), "/receivers")["items"]
+
+    assert (audit["state"], audit["reason"]) == ("disabled", "gone")
+    assert audit["since"] == "2026-11-05T11:00:00.123Z"
+    assert (tekton["state"], tekton["reason"]) == ("paused", "a person paused it")
+    assert tekton["since"] == "2026-11-05T12:00:00.123Z"
+
+
 def test_the_status_tells_everything_at_once(client: FlaskClient) -> None:
     found = get(client, "/status")
 
@@ -374,6 +397,11 @@ def test_a_delivery_is_hurried_or_ended(
         ("POST", "/events/nothing/redeliver", 404, "not_found"),
         ("GET", "/deliveries/nothing", 404, "not_found"),
         ("POST", "/deliveries/nothing/retry", 404, "not_found"),
+        ("GET", "/receivers/nobody", 404, "not_found"),
+        ("POST", "/receivers/nobody/pause", 404, "not_found"),
+        ("POST", "/receivers/nobody/resume", 404, "not_found"),
+        ("GET", "/receivers/tekton/pause", 405, "method_not_allowed"),
+        ("POST", "/receivers/tekton/pause?until=noon", 422, "validation_failed"),
         ("DELETE", "/repositories/acme/site", 405, "method_not_allowed"),
         ("POST", "/events", 405, "method_not_allowed"),
         ("GET", "/repositories/acme/site/poll/x", 404, "not_found"),
@@ -544,6 +572,22 @@ def test_a_process_that_is_not_ready_is_alive(client: FlaskClient, services: Fak
 
 def test_an_unknown_probe_is_a_problem_too(client: FlaskClient) -> None:
     assert client.get("/health/nothing").mimetype == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/events", {"GET", "HEAD", "OPTIONS"}),
+        ("/repositories/acme/site", {"GET", "HEAD", "OPTIONS"}),
+        ("/repositories/acme/site/refs", {"GET", "HEAD", "OPTIONS"}),
+        ("/receivers/tekton/pause", {"POST", "OPTIONS"}),
+    ],
+)
+def test_options_name_the_methods(client: FlaskClient, path: str, methods: set[str]) -> None:
+    response = client.options(API + path)
+
+    assert (response.status_code, response.data) == (200, b"")
+    assert set(response.headers["Allow"].split(", ")) == methods
 
 
 @pytest.mark.parametrize("path", ["/events", "/repositories/acme/site", "/version"])

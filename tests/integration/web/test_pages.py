@@ -197,6 +197,21 @@ def test_a_receivers_address_is_shown_without_its_secrets(client: FlaskClient) -
     assert "s3cret" not in html
 
 
+def test_a_receiver_says_how_it_stands_and_offers_what_can_be_done(
+    empty: Story, client_over: ClientOver
+) -> None:
+    empty.receiver("tekton", disabled_at=NOON - timedelta(hours=2), disabled_reason="it is gone")
+    html = client_over(empty).get("/receivers").text
+    audit, tekton = html.partition("<tbody>")[2].split("</tr>")[:2]
+
+    assert "●</i> ok" in audit
+    assert 'action="/receivers/audit/pause"' in audit
+    assert "✕</i> disabled" in tekton
+    assert "it is gone" in tekton
+    assert "for 2 h" in tekton
+    assert 'action="/receivers/tekton/resume"' in tekton
+
+
 def test_hostile_names_and_answers_are_only_text(empty: Story, client_over: ClientOver) -> None:
     hostile = "<script>alert('x')</script>\"'&amp;"
     site = empty.repository(
@@ -280,6 +295,8 @@ def test_buttons_do_what_they_say_and_lead_back(
         f"/deliveries/{fleet.waiting_delivery}/retry": f"/events/{fleet.waiting}?did=retried",
         f"/deliveries/{fleet.waiting_delivery}/cancel": f"/events/{fleet.waiting}?did=cancelled",
         f"/events/{fleet.dead}/redeliver": f"/events/{fleet.dead}?did=redelivered",
+        "/receivers/tekton/pause": "/receivers?did=receiver-paused",
+        "/receivers/tekton/resume": "/receivers?did=receiver-resumed",
     }
 
     answers = {url: client.post(url) for url in posts}
@@ -292,6 +309,8 @@ def test_buttons_do_what_they_say_and_lead_back(
         ("retry", fleet.waiting_delivery),
         ("cancel", fleet.waiting_delivery),
         ("redeliver", fleet.dead, None),
+        ("pause", "tekton"),
+        ("resume", "tekton"),
     ]
 
 

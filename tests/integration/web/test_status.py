@@ -88,6 +88,32 @@ def test_a_receiver_that_is_disabled_or_paused_while_owed_needs_a_person(
     ]
 
 
+def test_a_disabled_receiver_is_named_with_its_remedy(empty: Story, clock: Clock) -> None:
+    empty.receiver("audit", disabled_at=NOON - HOUR, disabled_reason="it answered 410: gone")
+
+    (need,) = overview(empty, clock).needs
+
+    assert (need.code, need.subject, need.since) == ("receiver_disabled", "audit", NOON - HOUR)
+    assert "resume it and redeliver" in need.remedy
+
+
+def test_what_a_person_has_just_changed_is_shown_at_once(empty: Story, clock: Clock) -> None:
+    status = status_of(empty, clock)
+    before = status.receiver("tekton").state, len(status.overview().needs)
+    empty.receiver("tekton", disabled_at=NOON)
+
+    status.look_anew()
+
+    assert before == ("ok", 0)
+    assert (status.receiver("tekton").state, len(status.overview().needs)) == ("disabled", 1)
+
+
+def test_what_lies_outside_is_told_by_its_own_need_alone(empty: Story, clock: Clock) -> None:
+    outside = [Component(name, Health.DEGRADED, "it is slow") for name in ("forges", "receivers")]
+
+    assert status_of(empty, clock).overview(outside).needs == ()
+
+
 def test_held_deliveries_need_a_person(empty: Story, clock: Clock) -> None:
     event = empty.event(empty.repository("acme/site"), state="held")
     empty.delivery(event, state="held", finished_at=None, last_status=None)

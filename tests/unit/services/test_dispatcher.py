@@ -169,6 +169,73 @@ def test_a_receiver_that_is_gone_is_disabled(scene: Scene) -> None:
     wait_until(lambda: scene.senders.sent == sent(1, 2))
 
 
+def test_a_receiver_that_is_gone_gets_nothing_more_of_what_was_to_follow(scene: Scene) -> None:
+    scene.senders.answer = lambda delivery, tried: Answer(410)
+    scene.outbox.owe(a_parcel(1), a_parcel(2))
+
+    scene.start()
+
+    wait_until(lambda: scene.outbox.released == [2])
+    assert scene.senders.sent == sent(1)
+    assert list(scene.outbox.owed) == [2]
+
+
+def test_an_attempt_counts_although_its_receiver_cannot_be_disabled_just_now(scene: Scene) -> None:
+    def be_gone(delivery: str, tried: int) -> Answer:
+        scene.outbox.is_down = True
+        return Answer(410)
+
+    scene.senders.answer = be_gone
+    scene.outbox.owe(a_parcel(1))
+    scene.start()
+    wait_until(lambda: scene.senders.sent == sent(1))
+
+    scene.outbox.is_down = False
+    scene.go(seconds=2)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(1)
+
+
+def test_a_pause_ends_a_batch_before_its_next_attempt_and_loses_nothing(scene: Scene) -> None:
+    is_sending, may_answer = threading.Event(), threading.Event()
+
+    def linger(delivery: str, tried: int) -> Answer:
+        is_sending.set()
+        assert may_answer.wait(5)
+        return TAKEN
+
+    scene.senders.answer = linger
+    scene.outbox.owe(*(a_parcel(position) for position in (1, 2, 3)))
+    dispatcher = scene.start()
+    assert is_sending.wait(5)
+
+    scene.outbox.closed.add("ci")
+    dispatcher.heed_receivers()
+    may_answer.set()
+
+    wait_until(lambda: scene.outbox.released == [2, 3])
+    assert scene.senders.sent == sent(1)
+    scene.outbox.closed.clear()
+    dispatcher.heed_receivers()
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(1, 2, 3)
+
+
+def test_a_receiver_that_another_process_allows_again_is_sent_what_it_is_owed(
+    scene: Scene,
+) -> None:
+    scene.outbox.closed.add("ci")
+    scene.outbox.owe(a_parcel(1))
+    dispatcher = scene.start()
+    wait_until(lambda: scene.outbox.times_looked > 0)
+
+    scene.outbox.closed.clear()
+    dispatcher.owed()  # it looks around by itself, only later
+
+    wait_until(lambda: scene.senders.sent == sent(1))
+
+
 def test_what_cannot_be_spelled_is_dead_and_says_why(scene: Scene) -> None:
     def refuse(parcel: Parcel) -> Rendered:
         raise PayloadUnrenderable("no such format: morse")
