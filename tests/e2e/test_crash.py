@@ -6,6 +6,7 @@ kill hits deliveries that are being sent, wait, or hang, and polls that fail in 
 repeats an unlucky run.
 """
 
+import itertools
 import os
 import random
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, make_url, text
 
 from tests.e2e.scene import (
     MAIN,
@@ -34,10 +35,16 @@ from tests.fakes.receiver import Answering, RecordingReceiver
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = int(os.environ.get("REPOSENTRY_CRASH_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("REPOSENTRY_CRASH_ROUNDS", "2"))
 SEED = int(os.environ.get("REPOSENTRY_CRASH_SEED", "0")) or random.SystemRandom().randrange(
     1, 10**6
 )
+# More rounds than by default ask for every step; otherwise each database has steps of its own.
+STRIDE = 1 if ROUNDS > 2 else 5
+FIRST_STEP = {"sqlite": 1, "postgresql": 2, "mysql": 3}
+# Reading, writing, claiming, sending and concluding two changes; fewer would prove nothing.
+FEWEST_DEATHS = 15
+DOOMED = Path(__file__).parent / "doomed"
 # The longest that a blow waits: time for two polls, an attempt that times out, and some retries.
 LONGEST_LIFE_S = 1.5
 
@@ -143,10 +150,12 @@ def test_a_kill_at_any_moment_loses_doubles_and_reorders_nothing(
             let_live(chance)
             field.push(chance)
             field.sentry.kill()
+            let_lease_run_out(database_url)
             field.push(chance)
             field.sentry.start()
             let_live(chance)  # this time perhaps not even started
             field.sentry.kill()
+            let_lease_run_out(database_url)
             field.sentry.start().wait_ready()
             back_s.append(time.monotonic() - field.sentry.started_at)
             field.lift_faults()
@@ -160,6 +169,65 @@ def test_a_kill_at_any_moment_loses_doubles_and_reorders_nothing(
 def let_live(chance: random.Random) -> None:
     """Let the program live for a moment that nobody can foretell: the moment is what is tested."""
     time.sleep(chance.uniform(0, LONGEST_LIFE_S))
+
+
+def test_no_step_of_the_walk_is_a_wrong_one_to_die_before(
+    database_url: str, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    """Each start dies a few steps later than the one before, until one reaches the end."""
+    (tmp_path / "git").mkdir()
+    dialect = make_url(database_url).get_backend_name()
+    deaths = 0
+    with GitServer(tmp_path / "git") as server, RecordingReceiver(SECRET) as receiver:
+        repository = PushedRepository(server, "steps")
+        file = write_configuration(
+            tmp_path,
+            database=database_url,
+            repositories=entries([repository]),
+            receivers={"ci": receiver.url},
+        )
+        with RunningSentry("run", "-c", str(file), folder=tmp_path) as sentry:
+            wait_watched(sentry.wait_ready(), [repository.name])
+            sentry.kill()
+            for step in itertools.count(FIRST_STEP[dialect], STRIDE):
+                repository.commit("refs/heads/topic", must=False)
+                repository.force(MAIN, must=False)
+                sentry.start({"PYTHONPATH": str(DOOMED), "DIE_BEFORE_STEP": str(step)})
+                if not dies_first(sentry, repository, receiver):
+                    break
+                deaths += 1
+                let_lease_run_out(database_url)
+            sentry.kill()
+
+            sentry.start().wait_ready()
+            repository.truth.settle()
+            verdict = wait_arrived([repository.truth], [receiver])
+
+    assert verdict.complaints == []
+    assert deaths > FEWEST_DEATHS / STRIDE
+    tell(f"{deaths} deaths on {dialect}, at every {STRIDE}. step: nothing lost or doubled")
+
+
+def let_lease_run_out(database_url: str) -> None:
+    """Spare the next process the seconds for which it would honour a dead one's lease."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE leases SET holder = NULL"))
+    engine.dispose()
+
+
+def dies_first(
+    sentry: RunningSentry, repository: PushedRepository, receiver: RecordingReceiver
+) -> bool:
+    """Wait until the process has died, or else until all that stands has arrived."""
+
+    def look() -> str | None:
+        if not sentry.is_running:
+            return "died"
+        missing = judge([repository.truth.settled()], receiver.records).missing
+        return None if missing else "arrived"
+
+    return eventually(look, deadline_s=30, what="it dies, or all arrives") == "died"
 
 
 def test_a_kill_while_the_tables_are_made_does_not_stop_the_next_start(

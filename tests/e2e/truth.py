@@ -96,11 +96,18 @@ class Truth:
         refs |= {move.ref: move.after for move in self.moves}
         return {ref: after for ref, after in refs.items() if after is not None}
 
-    def settle(self) -> None:
-        """Say that what stands now stands long enough to be seen."""
+    def settled(self) -> "Truth":
+        """Return the truth if what stands now stands long enough to be seen."""
         last = {move.ref: index for index, move in enumerate(self.moves)}
-        for index in last.values():
-            self.moves[index] = replace(self.moves[index], must=True)
+        moves = [
+            replace(move, must=move.must or last[move.ref] == index)
+            for index, move in enumerate(self.moves)
+        ]
+        return Truth(self.name, self.baseline, moves)
+
+    def settle(self) -> None:
+        """Say that what stands now does so until it has been seen."""
+        self.moves = self.settled().moves
 
 
 @dataclass(slots=True)

@@ -163,9 +163,13 @@ class RunningSentry:
         """Everything that it, and those before it with this port, printed so far."""
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
 
-    def start(self) -> Self:
-        """Start the process, also again after its end; return at once."""
+    def start(self, environ: Mapping[str, str] | None = None) -> Self:
+        """Start the process, also again after its end; return at once.
+
+        ``environ`` is added for this start alone.
+        """
         assert not self.is_running
+        self._close_log()
         self._printed = self._log.open("ab")
         self.started_at = time.monotonic()
         # Its own group on Windows, so that Ctrl-Break reaches it and not the test.
@@ -173,7 +177,7 @@ class RunningSentry:
         self._process = subprocess.Popen(  # noqa: S603 - a test's own command line
             self.command,
             cwd=self.folder,
-            env=self._environ,
+            env=self._environ | dict(environ or {}),
             stdin=subprocess.DEVNULL,
             stdout=self._printed,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,1 @@
+"""A folder for PYTHONPATH, which makes the process that has it there die at a chosen step."""
