@@ -55,6 +55,9 @@ class Poller:
         self._chance = chance
         self._ceiling = ceiling
         self._timeout = timeout
+        # The code of each failing repository's last warning, by its id; a repository is polled by
+        # one thread at a time. Kept here and not with the rest, so that a start tells anew.
+        self._warned_of: dict[int, str | None] = {}
 
     def poll(self, repository_id: int, call: Call) -> NextCall:
         """Serve one call, whatever the outcome."""
@@ -127,7 +130,14 @@ class Poller:
             )
             for observer in self._observers:
                 observer.found(repository, event)
-        if record.outcome == "failed" and entry.watched.failures == 0:
+        self._warn(repository, record)
+        log.debug("poll finished", extra={"repository": repository.name, "outcome": record.outcome})
+
+    def _warn(self, repository: Repository, record: PollRecord) -> None:
+        """Tell of a failure once, and again when it becomes another; tell of its end as loudly."""
+        told = self._warned_of.get(record.repository_id)
+        if record.outcome == "failed" and record.error_code != told:
+            self._warned_of[record.repository_id] = record.error_code
             log.warning(
                 "poll failed",
                 extra={
@@ -136,9 +146,8 @@ class Poller:
                     "error": record.error_message,
                 },
             )
-        elif record.outcome != "failed" and entry.watched.failures:
-            log.info("poll works again", extra={"repository": repository.name})
-        log.debug("poll finished", extra={"repository": repository.name, "outcome": record.outcome})
+        elif record.outcome != "failed" and self._warned_of.pop(record.repository_id, None):
+            log.warning("poll works again", extra={"repository": repository.name})
 
 
 def _standing(

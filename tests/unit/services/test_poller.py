@@ -32,7 +32,10 @@ class Scene:
         self.found_events: list[Event] = []
         self.owed = 0
         self.losses = 0
-        self.poller = Poller(
+        self.poller = self.new_poller()
+
+    def new_poller(self) -> Poller:
+        return Poller(
             catalog=self.catalog,
             monitor=BranchMonitor(
                 store=self.store,
@@ -127,6 +130,40 @@ def test_a_refused_repository_is_asked_ever_more_rarely(scene: Scene) -> None:
     waits = [scene.poll().wait for _ in range(9)]
 
     assert waits[-1] == timedelta(minutes=15) * 1.05
+
+
+def test_a_failure_is_told_once_and_so_is_its_end(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    for error in (
+        ForgeUnavailable("timed out after 10 s"),
+        ForgeUnavailable("connection refused"),
+        ForgeDenied("404: no such repository, or no access to it"),
+        None,
+        None,
+    ):
+        scene.client.error = error
+        scene.poll()
+
+    assert [(r.levelname, r.message, getattr(r, "code", None)) for r in caplog.records] == [
+        ("WARNING", "poll failed", "forge_unavailable"),
+        ("WARNING", "poll failed", "forge_denied"),
+        ("WARNING", "poll works again", None),
+    ]
+
+
+def test_a_failure_that_lasts_is_told_again_after_a_start(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.client.error = ForgeUnavailable("timed out after 10 s")
+    scene.poll()
+    caplog.clear()
+
+    scene.poller = scene.new_poller()
+    scene.poll("start")
+
+    assert scene.standing.failures == 2
+    assert [record.message for record in caplog.records] == ["poll failed"]
 
 
 def test_a_rate_limit_is_waited_out(scene: Scene) -> None:
