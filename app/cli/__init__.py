@@ -1,7 +1,7 @@
 """The command line: what each command is called, and what its end means to a shell.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 130 interrupted. A command's module is
-imported when the command is used, so that ``--help`` and completion answer at once.
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 130 interrupted, 143 terminated. A command's
+module is imported when the command is used, so that ``--help`` and completion answer at once.
 
 To add one: a module here with a click command named ``command``, one line in ``COMMANDS``.
 """
@@ -11,9 +11,12 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 import click
@@ -36,9 +39,17 @@ DONE: Final = 0
 FAILED: Final = 1
 USAGE: Final = 2
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
+TERMINATED: Final = 143  # 128 + SIGTERM
 
 # What the system says when the reader of a pipe has gone; Windows says EINVAL.
 _READER_GONE: Final = (errno.EPIPE, errno.EINVAL)
+
+
+class Terminated(BaseException):
+    """Somebody asked for the end; what has begun is tidied up first, as after Ctrl-C.
+
+    Not a KeyboardInterrupt, of which click would make the end of a prompt.
+    """
 
 
 class LazyGroup(click.Group):
@@ -91,7 +102,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)
-    sys.exit(_end(given))
+    with _tidied_up_when_terminated():
+        code = _end(given)
+    sys.exit(code)
+
+
+@contextmanager
+def _tidied_up_when_terminated() -> Iterator[None]:
+    """Have SIGTERM end a command as Ctrl-C does; otherwise it leaves temporary files and leases.
+
+    What runs for longer handles both itself, from the moment when it can end in order.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end(arguments: list[str]) -> int:
@@ -100,6 +130,8 @@ def _end(arguments: list[str]) -> int:
     try:
         code = _call(wanted)
         sys.stdout.flush()
+    except Terminated:
+        return TERMINATED
     except OSError as error:
         if error.errno not in _READER_GONE:
             return _tell_unexpected(error, is_debug=wanted != arguments)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -217,6 +218,25 @@ def test_an_interruption_ends_quietly(
 
     code, out, err = run("run")
     assert (code, out, err.strip()) == (130, "", "")
+
+
+def test_a_command_that_is_terminated_tidies_up_first(
+    run: Run, stand_in: Callable[[Callable[[], object]], None]
+) -> None:
+    tidied = []
+
+    def work() -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            tidied.append("the folder")
+
+    stand_in(work)
+    before = signal.getsignal(signal.SIGTERM)
+
+    assert run("run") == (143, "", "")
+    assert tidied == ["the folder"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_command_may_end_with_a_code_of_its_own(
