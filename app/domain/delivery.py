@@ -11,6 +11,7 @@ from app.domain.event import Event
 DEPLOY_GAP = frozenset({401, 403, 404})
 DEPLOY_GAP_TRIES = 3
 DEPLOY_GAP_WAIT = timedelta(minutes=20)
+LONGEST_RETRY_AFTER = timedelta(days=1)  # a choice: who asks for more is not believed
 TRANSIENT = frozenset({408, 425, 429})
 GONE = 410
 
@@ -136,8 +137,13 @@ def next_wait(policy: RetryPolicy, answer: Answer, *, attempt: int, chance: floa
         wait = min(policy.longest, policy.first * 2**doublings)
     wait *= 1 - chance / 2
     if answer.retry_after is not None:
-        wait = max(wait, min(answer.retry_after, timedelta(days=1)))
+        wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
     return wait
+
+
+def longest_wait(policy: RetryPolicy) -> timedelta:
+    """Return what no wait between two attempts exceeds."""
+    return max(policy.longest, DEPLOY_GAP_WAIT, LONGEST_RETRY_AFTER)
 
 
 def is_given_up(policy: RetryPolicy, *, first_attempt_at: datetime, retry_at: datetime) -> bool:

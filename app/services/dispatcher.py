@@ -23,6 +23,7 @@ from app.domain.delivery import (
     Verdict,
     is_given_up,
     judge,
+    longest_wait,
     next_wait,
 )
 from app.domain.errors import LeaseLost, PayloadUnrenderable, StorageError, StorageUnavailable
@@ -241,7 +242,8 @@ class Dispatcher:
             self._is_stopping = True
             self._state.notify_all()
         for pool in self._pools.values():
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Not cancelled: what has not begun sees that we stop, and ends as a lane's turn does.
+            pool.shutdown(wait=False)
         with self._state:
             return self._state.wait_for(lambda: not self._busy, timeout_s)
 
@@ -255,7 +257,7 @@ class Dispatcher:
     def _run(self) -> None:
         while not self._is_stopping:
             try:
-                if self._now() >= self._stock_at:
+                if self._is_stock_due():
                     self._take_stock()
                 else:
                     self._look_around()
@@ -268,6 +270,11 @@ class Dispatcher:
                 log.exception("dispatcher could not go on", extra={"error": str(error)})
                 self._stock_at = self._now()
                 self._rest(STORAGE_PAUSE_S)
+
+    def _is_stock_due(self) -> bool:
+        """Tell whether it is time, or the clock was set back since that was planned."""
+        wait_s = (self._stock_at - self._now()).total_seconds()
+        return not 0 < wait_s <= TAKE_STOCK_S
 
     def _rest(self, longest_s: float) -> None:
         """Sleep until something is owed or due, and not longer than told."""
@@ -302,11 +309,20 @@ class Dispatcher:
 
     def _put(self, key: LaneKey, due_at: datetime) -> None:
         """Note when a lane is due; call it with the lock held."""
+        due_at = self._believed(key[0], due_at)
         if key in self._busy:
             self._busy[key] = True
         elif self._due.get(key) != due_at:
             self._due[key] = due_at
             heapq.heappush(self._heap, (due_at, next(self._count), key))
+
+    def _believed(self, receiver: str, due_at: datetime) -> datetime:
+        """Return when something is due: now if it seems further off than any wait of ours.
+
+        The clock was set back since then; nothing waits for it to catch up.
+        """
+        known, at = self._receivers.get(receiver), self._now()
+        return at if known and due_at - at > longest_wait(known.retry) else due_at
 
     def _hand_out(self) -> None:
         """Give every lane that is due to its receiver's pool."""
@@ -337,27 +353,31 @@ class Dispatcher:
             log.exception("delivery broke", extra={"receiver": key[0]})
             again_at = self._now() + timedelta(seconds=STORAGE_PAUSE_S)
         with self._state:
-            came_meanwhile = self._busy.pop(key)
+            if self._busy.pop(key):  # what came meanwhile may be due before that
+                again_at = self._now()
             if again_at is not None:
                 self._put(key, again_at)
-            elif came_meanwhile:
-                self._put(key, self._now())
             self._state.notify_all()
 
     def _send_what_is_due(self, key: LaneKey) -> datetime | None:
         """Send until the lane is empty or closed (None), or say when it is due again."""
         receiver = self._receivers[key[0]]
         while not self._is_stopping and receiver.name not in self._closed:
+            if not self._may_send():  # known soon: the lease is renewed or lost
+                return self._now() + timedelta(seconds=STORAGE_PAUSE_S)
             parcels = self._outbox.parcels(*key, limit=BATCH, fence=self._fence)
             if not parcels:
                 return None
-            due = list(itertools.takewhile(lambda p: p.due_at <= self._now(), parcels))
+            due = list(itertools.takewhile(self._is_due, parcels))
             if not due:
                 return parcels[0].due_at
             again_at = self._send_batch(receiver, due)
             if again_at is not None:
                 return again_at
         return None
+
+    def _is_due(self, parcel: Parcel) -> bool:
+        return self._believed(parcel.receiver, parcel.due_at) <= self._now()
 
     def _send_batch(self, receiver: Receiver, parcels: Sequence[Parcel]) -> datetime | None:
         """Send a lane's first deliveries in order; say when to come back if one must wait."""
@@ -372,13 +392,15 @@ class Dispatcher:
         ledger = _Ledger(self._record, self._pause_for_storage)
         left = list(claimed)
         again_at: datetime | None = None
-        while left and again_at is None and not self._must_pause(receiver, until):
-            done = stamped[left.pop(0)]
-            result = self._attempt(receiver, done)
-            ledger.add(result)
-            self._tell(receiver, done.parcel, result)
-            again_at = result.retry_at
-        ledger.close(release=left)
+        try:
+            while left and again_at is None and not self._must_pause(receiver, until):
+                done = stamped[left.pop(0)]
+                result = self._attempt(receiver, done)
+                ledger.add(result)
+                self._tell(receiver, done.parcel, result)
+                again_at = result.retry_at
+        finally:  # whatever broke, what was sent is written down, or it would be sent again
+            ledger.close(release=left)
         return again_at
 
     def _must_pause(self, receiver: Receiver, until: datetime) -> bool:

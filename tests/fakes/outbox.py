@@ -60,6 +60,7 @@ class FakeOutbox:
     is_down: bool = False
     newest: int = 0
     times_looked: int = 0  # at which receivers are closed
+    claims: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def owe(self, *parcels: Parcel) -> None:
@@ -106,6 +107,7 @@ class FakeOutbox:
     ) -> list[int]:
         self._check(fence)
         with self.lock:
+            self.claims += 1
             for item in prepared:
                 self.owed[item.position] = replace(
                     self.owed[item.position], body=item.body, headers=item.headers

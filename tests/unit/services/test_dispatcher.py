@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from app.delivery.payloads import Rendered
 from app.domain.delivery import Answer, DeliveryState, Parcel, RetryPolicy
 from app.domain.errors import PayloadUnrenderable
-from app.services.dispatcher import Dispatcher
+from app.services.dispatcher import Dispatcher, Observer
 from app.settings.types import Receiver
+from app.storage.records import AttemptResult
 from tests.fakes.clock import FakeClock
 from tests.fakes.outbox import FakeOutbox, FakeSenders, a_parcel
 from tests.fakes.store import FENCE
@@ -30,6 +32,8 @@ class Scene:
         self.senders = FakeSenders(lambda delivery, tried: TAKEN)
         self.receivers = {"ci": CI}
         self.may_send = True
+        self.times_asked = 0  # whether the lease is surely held
+        self.observers: tuple[Observer, ...] = ()
         self.lost = threading.Event()
         self.render: Callable[[Parcel], Rendered] = lambda parcel: Rendered(b"{}", {})
         self.dispatcher: Dispatcher | None = None
@@ -40,9 +44,9 @@ class Scene:
             receivers=self.receivers,
             sender_for=self.senders.for_receiver,
             render=self.render,
-            observers=(),
+            observers=self.observers,
             fence=FENCE,
-            may_send=lambda: self.may_send,
+            may_send=self._may_send,
             lease_lost=self.lost.set,
             now=self.clock,
             chance=lambda: 0.0,
@@ -50,11 +54,41 @@ class Scene:
         self.dispatcher.start()
         return self.dispatcher
 
+    def _may_send(self) -> bool:
+        self.times_asked += 1
+        return self.may_send
+
     def go(self, **duration: float) -> None:
         """Let time pass, and have the dispatcher notice."""
         assert self.dispatcher is not None
         self.clock.go(**duration)
         self.dispatcher.owed()
+
+    def go_on_until(self, happened: Callable[[], bool]) -> None:
+        """Let second after second pass until it happened."""
+
+        def look() -> bool:
+            self.go(seconds=1)
+            return happened()
+
+        wait_until(look)
+
+
+class Listener:
+    """Calls back at each attempt."""
+
+    def __init__(self, call: Callable[[AttemptResult], None]) -> None:
+        self._call = call
+
+    def attempted(self, parcel: Parcel, result: AttemptResult) -> None:
+        self._call(result)
+
+
+class BrokenObserver:
+    """Does what no observer should."""
+
+    def attempted(self, parcel: Parcel, result: AttemptResult) -> None:
+        raise RuntimeError("a defect")
 
 
 @pytest.fixture
@@ -268,13 +302,92 @@ def test_an_attempt_is_recorded_once_the_database_is_back_and_not_repeated(scene
 
 
 def test_nothing_is_sent_once_the_lease_may_be_anothers(scene: Scene) -> None:
+    def take_and_doubt(delivery: str, tried: int) -> Answer:
+        scene.may_send = False
+        return TAKEN
+
+    scene.senders.answer = take_and_doubt
+    scene.outbox.owe(*(a_parcel(position) for position in (1, 2, 3)))
+
+    scene.start()
+
+    wait_until(lambda: scene.outbox.released == [2, 3])
+    assert scene.senders.sent == sent(1)
+
+
+def test_a_lane_waits_without_a_write_while_the_lease_is_in_doubt(scene: Scene) -> None:
+    """To claim and give back again and again would slow a slow database further."""
     scene.may_send = False
+    scene.outbox.owe(a_parcel(1))
+    scene.start()
+    wait_until(lambda: scene.times_asked > 0)
+    claims_in_doubt = scene.outbox.claims
+    scene.may_send = True
+
+    scene.go_on_until(lambda: scene.senders.sent == sent(1))
+
+    assert claims_in_doubt == 0
+
+
+def test_stopping_does_not_wait_for_lanes_whose_turn_had_not_come(scene: Scene) -> None:
+    are_sending, may_answer = threading.Semaphore(0), threading.Event()
+
+    def linger(delivery: str, tried: int) -> Answer:
+        are_sending.release()
+        assert may_answer.wait(5)
+        return TAKEN
+
+    scene.senders.answer = linger
+    scene.outbox.owe(*(a_parcel(n, repository_id=n) for n in range(1, 9)))
+    dispatcher = scene.start()
+    for _ in range(CI.concurrency):
+        assert are_sending.acquire(timeout=5)
+    assert not dispatcher.stop(0.01)
+
+    may_answer.set()
+
+    assert dispatcher.stop(5)
+    assert len(scene.senders.sent) == CI.concurrency
+
+
+def test_an_attempt_is_recorded_although_an_observer_broke(scene: Scene) -> None:
+    scene.observers = (BrokenObserver(),)
+    scene.outbox.owe(a_parcel(1), a_parcel(2))
+
+    scene.start()
+
+    wait_until(lambda: scene.outbox.released == [2])
+    assert scene.outbox.states() == [DeliveryState.DELIVERED]
+    scene.go_on_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(1, 2)
+
+
+def test_a_clock_that_was_set_back_holds_no_delivery_for_long(scene: Scene) -> None:
+    scene.outbox.owe(a_parcel(1, due_at=scene.clock() + timedelta(days=300)))
+
+    scene.start()
+
+    wait_until(lambda: scene.senders.sent == sent(1))
+
+
+def test_a_try_that_a_person_asks_for_while_its_lane_is_busy_is_not_forgotten(scene: Scene) -> None:
+    """The person asks between the record of a failure and the end of its lane's turn."""
+
+    def ask_for_another(result: AttemptResult) -> None:
+        if result.state is DeliveryState.WAITING:
+            scene.outbox.owe(replace(scene.outbox.owed[1], due_at=scene.clock()))
+            assert scene.dispatcher is not None
+            scene.dispatcher.take_stock()
+            looks = scene.outbox.times_looked
+            wait_until(lambda: scene.outbox.times_looked > looks)
+
+    scene.observers = (Listener(ask_for_another),)
+    scene.senders.answer = lambda delivery, tried: BUSY if tried == 1 else TAKEN
     scene.outbox.owe(a_parcel(1))
 
     scene.start()
 
-    wait_until(lambda: 1 in scene.outbox.released)
-    assert scene.senders.sent == []
+    wait_until(lambda: scene.senders.sent == sent(1, 1))
 
 
 def test_a_lost_lease_is_told(scene: Scene) -> None:
