@@ -38,6 +38,8 @@ PATIENCE = timedelta(minutes=15)
 # A weekend: what failed on Friday evening is still shown on Monday morning.
 FAILED_SHOWN = timedelta(days=3)
 HOURS_SHOWN = 24
+# Some pages of repositories, in half a megabyte.
+LATENCIES_KEPT = 2_000
 POLL_HOURS_SHOWN = timedelta(hours=48)
 HOUR = timedelta(hours=1)
 
@@ -248,6 +250,7 @@ class Status:
         self._fleet = _Kept(self._read_fleet, now)
         self._told_receivers = _Kept(self._read_receivers, now)
         self._hours: dict[datetime, HourCount] = {}
+        self._latency_of: dict[tuple[int, int], Latency] = {}
 
     def now(self) -> datetime:
         """Return the moment by the clock that everything here is told by."""
@@ -262,10 +265,8 @@ class Status:
         that a page by state may hold fewer than ``limit`` and still have a next.
         """
         page = self._queries.list_repositories(wanted, limit=limit, cursor=cursor)
-        latencies = self._latencies([entry.id for entry in page.items])
-        shown = tuple(
-            self._repository(entry, latencies.get(entry.id, Latency())) for entry in page.items
-        )
+        latencies = self._latencies(page.items)
+        shown = tuple(map(self._repository, page.items, latencies))
         if wanted.state is not None:
             shown = tuple(one for one in shown if one.state == wanted.state)
         return Page(shown, page.next)
@@ -277,7 +278,7 @@ class Status:
             NotFound: There is none of that name.
         """
         entry = self._queries.get_repository(name)
-        return self._repository(entry, self._latencies([entry.id]).get(entry.id, Latency()))
+        return self._repository(entry, *self._latencies([entry]))
 
     def refs(self, name: str, *, limit: int, cursor: str | None = None) -> Page[RefEntry]:
         """List a repository's watched refs by name; raises NotFound."""
@@ -447,13 +448,23 @@ class Status:
             error=_trouble(poll),
         )
 
-    def _latencies(self, repository_ids: Sequence[int]) -> dict[int, Latency]:
-        if not repository_ids:
-            return {}
-        by_repository: dict[int, list[Reaction]] = {}
-        for reaction in self._queries.list_reactions(repository_ids):
-            by_repository.setdefault(reaction.repository_id, []).append(reaction)
-        return {one: _latency(reactions) for one, reactions in by_repository.items()}
+    def _latencies(self, entries: Sequence[RepositoryEntry]) -> list[Latency]:
+        """Return each repository's latency: that of its newest events, so it holds until the next.
+
+        To read twenty events for each of a hundred rows would be half of a page's time.
+        """
+        known = {one.id: self._latency_of.get((one.id, one.sequence)) for one in entries}
+        asked = [one for one in entries if known[one.id] is None]
+        if asked:
+            by_repository: dict[int, list[Reaction]] = {one.id: [] for one in asked}
+            for reaction in self._queries.list_reactions(list(by_repository)):
+                by_repository[reaction.repository_id].append(reaction)
+            if len(self._latency_of) > LATENCIES_KEPT:
+                self._latency_of.clear()
+            for one in asked:
+                found = known[one.id] = _latency(by_repository[one.id])
+                self._latency_of[one.id, one.sequence] = found
+        return [known[one.id] or Latency() for one in entries]
 
     def _filter(self, entry: RepositoryEntry) -> RefFilter:
         """Return the patterns that hold now, or else those of the last snapshot."""
@@ -477,8 +488,9 @@ class Status:
         receivers = self._told_receivers.get()
         waiting = self._queries.count_deliveries([DeliveryState.WAITING, DeliveryState.HELD])
         held = waiting[DeliveryState.HELD]
+        counts = self._queries.count_repositories()
         return _Fleet(
-            repositories=self._queries.count_repositories(),
+            repositories=counts,
             hours=self._read_hours(now),
             owed=self._queries.count_all_owed(),
             waiting=waiting[DeliveryState.WAITING],
@@ -486,7 +498,7 @@ class Status:
             latency=_latency(self._queries.list_newest_reactions(limit=500)),
             needs=(
                 *_receiver_needs(receivers, now),
-                *self._repository_needs(now),
+                *(self._repository_needs(now) if counts.get("failing") else ()),
                 *self._event_needs(now),
                 *_held_needs(held),
             ),

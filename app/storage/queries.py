@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Dialect,
     ScalarSelect,
     Select,
     Table,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.types import TypeEngine
 
 from app.domain.delivery import OPEN_STATES
 from app.domain.errors import InputInvalid, NotFound
@@ -54,6 +56,7 @@ from app.storage.tables import (
     refs,
     repositories,
 )
+from app.storage.types import UtcDateTime
 
 T = TypeVar("T")
 
@@ -720,14 +723,23 @@ def _rows(connection: Connection, statement: Select[Any]) -> list[Sequence[Any]]
         return [tuple(row) for row in connection.execute(statement)]
     inner = statement.subquery()
     packed = select(func.json_group_array(func.json_array(*inner.c)))
-    readers = [
-        column.type.dialect_impl(connection.dialect).result_processor(connection.dialect, None)
-        for column in inner.c
-    ]
-    return [
-        [value if read is None else read(value) for read, value in zip(readers, row, strict=True)]
-        for row in json.loads(connection.execute(packed).scalar_one())
-    ]
+    columns = list(zip(*json.loads(connection.execute(packed).scalar_one()), strict=True))
+    for at, column in enumerate(inner.c if columns else ()):
+        read = _reader(column.type, connection.dialect)
+        if read is not None:
+            columns[at] = tuple(None if value is None else read(value) for value in columns[at])
+    return list(zip(*columns, strict=True))
+
+
+def _reader(type_: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """Return what makes a value of SQLite's text; None where the text is the value."""
+    if isinstance(type_, UtcDateTime):
+        return _moment  # a page reads thousands, and SQLAlchemy's own way takes four times as long
+    return type_.dialect_impl(dialect).result_processor(dialect, None)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text + "+00:00")
 
 
 def _page(

@@ -8,8 +8,8 @@ from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.services.status import Overview, Status
 from app.settings.types import Receiver
-from app.storage.entries import HourCount
-from app.storage.queries import Queries, Readable
+from app.storage.entries import HourCount, Reaction
+from app.storage.queries import Queries, Readable, RepositoryFilter
 from tests.integration.web.conftest import RECEIVERS, Clock, LiveStates
 from tests.integration.web.story import HOUR, MINUTE, NOON, SECOND, Story
 
@@ -144,11 +144,16 @@ def test_an_unwell_component_comes_first(empty: Story, clock: Clock) -> None:
 
 
 class CountingQueries(Queries):
-    """Notes how many hours it was asked to count, each time."""
+    """Notes how many hours it was asked to count, and how many repositories' reactions to list."""
 
     def __init__(self, database: Readable) -> None:
         super().__init__(database)
         self.asked: list[int] = []
+        self.reactions_of: list[int] = []
+
+    def list_reactions(self, repository_ids: Sequence[int]) -> tuple[Reaction, ...]:
+        self.reactions_of.append(len(repository_ids))
+        return super().list_reactions(repository_ids)
 
     def count_hours(self, hours: Sequence[datetime]) -> tuple[HourCount, ...]:
         self.asked.append(len(hours))
@@ -214,3 +219,20 @@ def test_latency_is_never_negative_although_clocks_differ(empty: Story, clock: C
     latency = status_of(empty, clock).repository("acme/site").latency
 
     assert (latency.p50, latency.p95) == (0.0, 8.0)
+
+
+def test_a_latency_is_read_anew_only_when_the_repository_has_a_newer_event(
+    empty: Story, clock: Clock
+) -> None:
+    site, _ = empty.repository("acme/site"), empty.repository("acme/tools")
+    empty.event(site, detected_at=NOON, pushed_at=NOON - 4 * SECOND)
+    queries = CountingQueries(empty.database)
+    status = Status(queries, live=LiveStates(), receivers={}, now=clock)
+    listed = [status.repositories(RepositoryFilter(), limit=10).items for _ in range(2)]
+
+    empty.event(site, detected_at=NOON, pushed_at=NOON - 8 * SECOND)
+    later = status.repository("acme/site").latency
+
+    assert [[one.latency.p95 for one in items] for items in listed] == [[4.0, None]] * 2
+    assert later.p95 == 8.0
+    assert queries.reactions_of == [2, 1]
