@@ -152,14 +152,19 @@ def _call(arguments: list[str]) -> int:
         return error.exit_code
     except SystemExit as error:  # click ends so when the reader of its output has gone
         return error.code if isinstance(error.code, int) else FAILED
-    except ConfigurationInvalid as error:
-        for mistake in error.mistakes:
-            click.echo(str(mistake), err=True)
-        return USAGE
     except RepoSentryError as error:
+        return tell(error)
+    return code if isinstance(code, int) else DONE
+
+
+def tell(error: RepoSentryError) -> int:
+    """Print what an error says, and return the exit code that it means."""
+    if not isinstance(error, ConfigurationInvalid):
         click.echo(f"reposentry: {error}", err=True)
         return FAILED
-    return code if isinstance(code, int) else DONE
+    for mistake in error.mistakes:
+        click.echo(str(mistake), err=True)
+    return USAGE
 
 
 def _without_debug(arguments: list[str]) -> list[str]:
