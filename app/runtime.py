@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from app import __version__
@@ -135,11 +136,15 @@ class Runtime:
 
     def _begin_term(self, fence: int) -> None:
         term = self._make_term(fence)
-        _seat(term.scheduler, term.catalog.load(self.settings.repositories), utc_now())
-        term.dispatcher.start()
-        term.scheduler.start()
-        for chore in term.chores:
-            chore.start()
+        try:
+            _seat(term.scheduler, term.catalog.load(self.settings.repositories), utc_now())
+            term.dispatcher.start()
+            term.scheduler.start()
+            for chore in term.chores:
+                chore.start()
+        except BaseException:
+            _wind_up(term)
+            raise
         self._term = term
 
     def _make_term(self, fence: int) -> Term:
@@ -155,7 +160,7 @@ class Runtime:
             observers=self._observers,
             fence=fence,
             may_send=lambda: self._leadership.may_send,
-            lease_lost=self._leadership.lose,
+            lease_lost=partial(self._leadership.lose, fence),
             now=utc_now,
             chance=random.random,
         )
@@ -173,7 +178,7 @@ class Runtime:
             monitor=monitor,
             observers=self._observers,
             owed=dispatcher.owed,
-            lease_lost=self._leadership.lose,
+            lease_lost=partial(self._leadership.lose, fence),
             now=utc_now,
             chance=random.random,
             ceiling=polling.max_interval,
@@ -189,17 +194,8 @@ class Runtime:
     def _end_term(self) -> None:
         with self._term_lock:
             term, self._term = self._term, None
-        if term is None:
-            return
-        deadline = time.monotonic() + DRAIN_S - 1
-        term.scheduler.stop(max(0.0, deadline - time.monotonic()))
-        term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
-        for chore in term.chores:
-            chore.stop(1.0)
-        with suppress(StorageError):  # it costs a poll, never a change
-            term.catalog.flush()
-        term.senders.close()
-        term.forges.close()
+        if term is not None:
+            _wind_up(term)
 
     def _prune(self) -> None:
         now = utc_now()
@@ -434,6 +430,19 @@ class Runtime:
             now=utc_now,
             monotonic=time.monotonic,
         )
+
+
+def _wind_up(term: Term) -> None:
+    """End what is under way within the time there is, also of a term that began only in part."""
+    deadline = time.monotonic() + DRAIN_S - 1
+    term.scheduler.stop(max(0.0, deadline - time.monotonic()))
+    term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
+    for chore in term.chores:
+        chore.stop(1.0)
+    with suppress(StorageError):  # it costs a poll, never a change
+        term.catalog.flush()
+    term.senders.close()
+    term.forges.close()
 
 
 def _seat(scheduler: Scheduler, entries: Sequence[Entry], now: datetime) -> None:

@@ -69,10 +69,14 @@ class Leadership:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
-    def lose(self) -> None:
-        """Say that a write was refused because another process holds the lease now."""
-        self._renewed_at = None
-        self._over.set()
+    def lose(self, fence: int) -> None:
+        """Say that a write under ``fence`` was refused: another process holds the lease now.
+
+        What is left of an earlier term may say so long after, and has no say in this one.
+        """
+        if fence == self._fence:
+            self._renewed_at = None
+            self._over.set()
 
     def wait_for_first_try(self, timeout_s: float) -> bool:
         """Wait until it is known whether this process begins as the active one."""
@@ -102,59 +106,83 @@ class Leadership:
                 self._first_try.set()
                 self._stopping.wait(RENEW_S / 2)
                 continue
-            self._hold(fence, begun_at)
+            if not self._hold(fence, begun_at):
+                self._stopping.wait(RENEW_S)  # another process may fare better
 
     def _try(self) -> int | None:
         try:
             return self._lease.try_acquire()
         except StorageError as error:
             log.warning("lease cannot be asked for", extra={"error": str(error)})
-            return None
+        except Exception:  # one of the loops that must not die
+            log.exception("lease cannot be asked for")
+        return None
 
-    def _hold(self, fence: int, begun_at: float) -> None:
-        """Do the work of the active process until the lease is lost or given up."""
+    def _hold(self, fence: int, begun_at: float) -> bool:
+        """Do the work of the active process until the lease is lost or given up.
+
+        Returns:
+            Whether the work could begin.
+        """
         self._over.clear()
         self._done.clear()
         self._renewed_at = begun_at
         self._fence = fence
-        keeper = threading.Thread(target=self._keep, name="lease-keeper", daemon=True)
-        keeper.start()
-        log.info("this process polls and delivers now", extra={"fence": fence})
+        keeper = threading.Thread(
+            target=self._keep, args=(fence,), name="lease-keeper", daemon=True
+        )
+        has_begun = False
         try:
+            keeper.start()
+            log.info("this process polls and delivers now", extra={"fence": fence})
             self._on_gain(fence)
+            has_begun = True
             self._first_try.set()
             if not self._stopping.is_set():
                 self._over.wait()
         except Exception:  # one of the loops that must not die
             log.exception("the active work could not begin")
-            self._stopping.wait(RENEW_S)
-        finally:
-            self._on_loss()
-            self._done.set()
-            keeper.join()
-            self._fence = None
-            self._renewed_at = None
-            self._give_back()
+        self._let_go(keeper)
+        return has_begun
 
-    def _keep(self) -> None:
+    def _keep(self, fence: int) -> None:
         """Renew the lease, also while the work that needs it is being ended."""
-        while not self._done.wait(RENEW_S):
+        took_s = 0.0
+        # From beginning to beginning: a slow database must not stretch the time between two.
+        while not self._done.wait(max(0.0, RENEW_S - took_s)):
             begun_at = self._monotonic()
-            try:
-                is_kept = self._lease.renew()
-            except StorageError as error:
-                log.warning("lease could not be renewed", extra={"error": str(error)})
-                if not self.may_send:
-                    self._over.set()
-                continue
-            if not is_kept:
-                log.warning("another process polls and delivers now")
-                self.lose()
+            if not self._renew(fence, begun_at):
                 return
-            self._renewed_at = begun_at
+            took_s = self._monotonic() - begun_at
 
-    def _give_back(self) -> None:
+    def _renew(self, fence: int, begun_at: float) -> bool:
+        """Renew once; False when another process has taken the lease."""
+        try:
+            is_kept = self._lease.renew()
+        except Exception as error:  # noqa: BLE001 - one of the loops that must not die
+            log.warning("lease could not be renewed", extra={"error": str(error)})
+            if not self.may_send:
+                self._over.set()
+            return True
+        if is_kept:
+            self._renewed_at = begun_at
+            return True
+        log.warning("another process polls and delivers now")
+        self.lose(fence)
+        return False
+
+    def _let_go(self, keeper: threading.Thread) -> None:
+        """End the work, and give the lease back whatever becomes of that."""
+        try:
+            self._on_loss()
+        except Exception:
+            log.exception("the active work did not end cleanly")
+        self._done.set()
+        if keeper.ident is not None:
+            keeper.join()
+        self._fence = None
+        self._renewed_at = None
         try:
             self._lease.release()
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - one of the loops that must not die
             log.warning("lease could not be given back", extra={"error": str(error)})

@@ -1,5 +1,6 @@
 """The parts together, in this process: from a push to a receiver that took it."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from app.domain.errors import Conflict, NotFound
 from app.domain.health import Status
 from app.runtime import Runtime
+from app.services.periodic import Periodic
 from app.settings import from_mapping
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.receiver import RecordingReceiver
@@ -222,3 +224,40 @@ def test_what_is_not_there_cannot_be_asked_for(
             runtime.redeliver("unknown", ["nobody"])
         with pytest.raises(NotFound):
             runtime.redeliver("unknown")
+
+
+def test_work_that_begins_only_in_part_is_ended_and_begun_anew(
+    tmp_path: Path,
+    repository: GitRepository,
+    receiver: RecordingReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts: list[str] = []
+    start = Periodic.start
+
+    def fail_once(chore: Periodic) -> None:
+        starts.append("chore")
+        if len(starts) == 1:
+            raise RuntimeError("can't start new thread")
+        start(chore)
+
+    monkeypatch.setattr(Periodic, "start", fail_once)
+
+    with running(tmp_path, repository, receiver) as runtime:
+        names = [thread.name for thread in threading.enumerate()]
+        role = runtime.health().role
+
+    assert role == "active"
+    assert (names.count("dispatcher"), names.count("APScheduler")) == (1, 1)
+
+
+def test_stopping_is_possible_at_any_time_and_twice(
+    tmp_path: Path, repository: GitRepository, receiver: RecordingReceiver
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        unstarted = Runtime(runtime.settings)
+        unstarted.stop()
+        runtime.stop()
+        runtime.stop()
+
+    assert runtime.ready() == (False, "stopping")

@@ -17,6 +17,7 @@ class FakeLease:
     def __init__(self) -> None:
         self.is_free = True
         self.is_down = False
+        self.breaks = False
         self.fence = 0
         self.renewals = 0
         self.released = threading.Event()
@@ -36,10 +37,14 @@ class FakeLease:
 
     def release(self) -> None:
         self.released.set()
+        if self.breaks:
+            raise RuntimeError("a defect")
 
     def _ask(self) -> None:
         if self.is_down:
             raise StorageUnavailable("the database is restarting")
+        if self.breaks:
+            raise RuntimeError("a defect")
 
 
 class Scene:
@@ -49,6 +54,7 @@ class Scene:
         self.lost = 0
         self.seconds = 0.0
         self.on_gain: Callable[[int], None] = self.gained.append
+        self.on_loss: Callable[[], None] = lambda: None
         self.leadership = Leadership(
             lease=self.lease,
             on_gain=self._gain,
@@ -61,6 +67,7 @@ class Scene:
 
     def _lose(self) -> None:
         self.lost += 1
+        self.on_loss()
 
 
 @pytest.fixture
@@ -106,7 +113,7 @@ def test_a_refused_write_ends_the_term_and_a_new_one_may_follow(scene: Scene) ->
     scene.leadership.start()
     wait_until(lambda: scene.gained == [1])
 
-    scene.leadership.lose()
+    scene.leadership.lose(1)
     wait_until(lambda: scene.lost == 1)
     scene.lease.is_free = True
 
@@ -156,3 +163,65 @@ def test_work_that_cannot_begin_gives_the_lease_back(scene: Scene) -> None:
 
     wait_until(scene.lease.released.is_set)
     assert scene.lost >= 1
+
+
+def test_work_that_cannot_begin_leaves_the_lease_to_others_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who takes it again at once would keep a healthy process from its turn for ever."""
+    monkeypatch.setattr(leadership, "RENEW_S", 60)
+
+    def fail(fence: int) -> None:
+        raise StorageUnavailable("the disk is full")
+
+    scene.on_gain = fail
+    scene.leadership.start()
+
+    assert scene.lease.released.wait(5)
+
+
+def test_work_that_does_not_end_cleanly_gives_the_lease_back_all_the_same(scene: Scene) -> None:
+    """Else it would be renewed for ever, by a process that does nothing."""
+
+    def fail() -> None:
+        raise RuntimeError("a defect")
+
+    scene.on_loss = fail
+    scene.leadership.start()
+    wait_until(lambda: scene.gained == [1])
+
+    scene.leadership.lose(1)
+
+    assert scene.lease.released.wait(5)
+    scene.lease.is_free = True
+    wait_until(lambda: scene.gained == [1, 2])
+
+
+def test_what_an_earlier_term_left_behind_does_not_end_the_present_one(scene: Scene) -> None:
+    """A poll that hung across a change of terms is refused long after."""
+    scene.leadership.start()
+    wait_until(lambda: scene.gained == [1])
+    scene.leadership.lose(1)
+    wait_until(lambda: scene.lost == 1)
+    scene.lease.is_free = True
+    wait_until(lambda: scene.gained == [1, 2])
+
+    scene.leadership.lose(1)
+
+    so_far = scene.lease.renewals
+    wait_until(lambda: scene.lease.renewals > so_far + 1)
+    assert scene.lost == 1
+    assert scene.leadership.may_send
+
+
+def test_a_defect_in_a_renewal_is_one_that_failed(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.lease.renewals > 0)
+    scene.lease.breaks = True
+    scene.seconds += leadership.TTL.total_seconds()
+    wait_until(lambda: scene.lost == 1)
+
+    scene.lease.breaks = False
+    scene.lease.is_free = True
+
+    wait_until(lambda: scene.gained == [1, 2])
