@@ -1,5 +1,6 @@
 """Runs the whole program in one process: pages and API, polling, delivery, and an orderly end."""
 
+import errno
 import gc
 import select
 import signal
@@ -60,9 +61,11 @@ class WebServer:
                 **proxy,
             )
         except (OSError, ValueError) as error:
+            cause = getattr(error, "strerror", None) or error
+            is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
+            guess = " Is another program running there?" if is_taken else ""
             raise CannotListen(
-                f"cannot listen on {server.host}:{server.port}: "
-                f"{getattr(error, 'strerror', None) or error}. Is another program running there? "
+                f"cannot listen on {server.host}:{server.port}: {cause}.{guess} "
                 "Choose another address with --listen HOST:PORT or server.listen."
             ) from error
         self._ending = threading.Event()
