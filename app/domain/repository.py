@@ -64,6 +64,8 @@ def parse_remote(text: str) -> Remote:
     text = text.strip()
     if not text or text.startswith("-") or re.search(r"[\x00-\x1f\x7f]", text):
         raise ValueError("it is not a Git URL or path")
+    if re.match(r"[\w.+-]+::", text):
+        raise ValueError("git's remote helpers (NAME::…) run programs and are not supported")
     if "://" not in text:
         scp = re.fullmatch(r"(?:([\w.+-]+)@)?([\w.-]{2,}|\[[0-9a-fA-F:]+\]):(?!\\)(.+)", text)
         if scp is None:
