@@ -21,7 +21,7 @@ from app import __version__
 from app.delivery.payloads import render
 from app.delivery.send import Senders
 from app.domain.delivery import Parcel
-from app.domain.errors import Conflict, NotFound, StorageError
+from app.domain.errors import Conflict, NotFound, RepoSentryError, StorageError
 from app.domain.event import Event
 from app.domain.health import Component, Status as HealthStatus, overall
 from app.domain.repository import Repository
@@ -439,7 +439,7 @@ def _wind_up(term: Term) -> None:
     term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
     for chore in term.chores:
         chore.stop(1.0)
-    with suppress(StorageError):  # it costs a poll, never a change
+    with suppress(RepoSentryError):  # it costs a poll, never a change
         term.catalog.flush()
     term.senders.close()
     term.forges.close()

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from app.domain.errors import ForgeAnswerInvalid
 from app.domain.event import Event, record
-from app.domain.refs import RefFilter
+from app.domain.refs import LONGEST_REF, RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Change, Refs, diff, digest
 from app.forges.client import GitClient, RefsReply
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # take longer than the next interval, and the changes matter more than the flag.
 MOST_FORCED_QUESTIONS = 20
 FORCED_QUESTION_S = 2.0
+# And all of them together no longer than this: a slow forge would hold the changes up.
+FORCED_QUESTIONS = timedelta(seconds=4)
 # The key under which a validator keeps the digest of the snapshot it belongs to.
 SNAPSHOT = "snapshot"
 
@@ -77,6 +79,9 @@ class BranchMonitor:
         self._trigger_on_baseline = trigger_on_baseline
         # Repositories whose last answer held no ref at all; believed when it comes twice.
         self._doubted: set[int] = set()
+        # Repositories whose last step may have been written or not: nobody can tell when a
+        # connection breaks in the very commit.
+        self._unsure: set[int] = set()
 
     def poll(self, repository: Repository, known: Watched, *, catch_up: bool = False) -> Finding:
         """Ask once and write down what is new; nothing is written when nothing is.
@@ -90,6 +95,7 @@ class BranchMonitor:
             ForgeError: The refs could not be told; nothing has changed.
             StorageError: They could not be written; nothing has changed.
         """
+        known = self._sure(known)
         is_same_question = known.digest is not None and known.watched == patterns_of(
             repository.refs
         )
@@ -109,6 +115,25 @@ class BranchMonitor:
             return Finding(_seen(known, reply))
         self._doubt(known, reply.refs)
         return self._advance(repository, known, reply, after, to_digest, catch_up=catch_up)
+
+    def _sure(self, known: Watched) -> Watched:
+        """Take the snapshot's standing from the database where ours may be out of date.
+
+        Else a change that was written and then taken back would seem not to be one.
+        """
+        if known.id not in self._unsure:
+            return known
+        written = self._store.watched(known.id)
+        self._unsure.discard(known.id)
+        return replace(
+            known,
+            sequence=written.sequence,
+            digest=written.digest,
+            watched=written.watched,
+            refs_count=written.refs_count,
+            default_branch=written.default_branch,
+            last_change_at=written.last_change_at,
+        )
 
     def _doubt(self, known: Watched, refs: Refs) -> None:
         """Refuse an answer without any ref the first time: servers lie so when they are unwell."""
@@ -141,16 +166,18 @@ class BranchMonitor:
             to_digest=to_digest,
             watched=patterns_of(repository.refs),
             refs_count=len(after),
-            default_branch=reply.default_branch or known.default_branch,
+            default_branch=_default_branch(known, reply),
             upserts={c.ref: c.after for c in moved if c.after is not None},
             removals=tuple(c.ref for c in moved if c.after is None),
             events=events,
             owed=tuple(self._owed(repository, events)),
             at=self._now(),
         )
+        self._unsure.add(known.id)
         if not self._store.advance(step, fence=self._fence):
             log.warning("snapshot had moved meanwhile", extra={"repository": repository.name})
-            return Finding(self._store.watched(known.id))
+            return Finding(self._sure(known))
+        self._unsure.discard(known.id)
         return Finding(_advanced(known, step, reply), events, changed=bool(events))
 
     def _events(
@@ -183,12 +210,17 @@ class BranchMonitor:
         if len(updated) > MOST_FORCED_QUESTIONS:
             return {}
         client = self._client_for(repository)
-        return {
-            ref: client.is_forced(
-                repository, before=before, after=after, timeout_s=FORCED_QUESTION_S
+        ends_at = self._now() + FORCED_QUESTIONS
+        told: dict[str, bool | None] = {}
+        for ref, before, after in updated:
+            left_s = (ends_at - self._now()).total_seconds()
+            if left_s <= 0:
+                break
+            timeout_s = min(left_s, FORCED_QUESTION_S)
+            told[ref] = client.is_forced(
+                repository, before=before, after=after, timeout_s=timeout_s
             )
-            for ref, before, after in updated
-        }
+        return told
 
     def _owed(self, repository: Repository, events: Sequence[Event]) -> list[Owed]:
         wanted_by = [self._receivers[n] for n in repository.receivers if n in self._receivers]
@@ -218,6 +250,12 @@ def _validator_of(known: Watched) -> dict[str, str]:
     """
     validator = dict(known.validator)
     return validator if validator.pop(SNAPSHOT, None) == known.digest else {}
+
+
+def _default_branch(known: Watched, reply: RefsReply) -> str | None:
+    """Return the newest that was told, unless it is longer than can be kept."""
+    told = reply.default_branch
+    return told if told and len(told) <= LONGEST_REF else known.default_branch
 
 
 def _seen(known: Watched, reply: RefsReply) -> Watched:

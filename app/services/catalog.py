@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from app.domain.errors import NotFound
+from app.domain.errors import NotFound, StorageUnavailable
 from app.domain.repository import Repository
 from app.storage.records import PollRecord, PollState, Watched
+
+# A choice: what is kept of polls while the database is down; standings are kept all the same.
+MOST_RECORDS = 50_000
 
 
 class Store(Protocol):
@@ -127,10 +130,12 @@ class Catalog:
             return self._changed.wait_for(ended, wait_s)
 
     def flush(self) -> None:
-        """Write what was noted; what cannot be written now is kept for the next time.
+        """Write what was noted; what the database cannot take now is kept for the next time.
+
+        What it refuses is dropped, since it would refuse it for ever and all that follows with it.
 
         Raises:
-            StorageError: It could not be written.
+            RepoSentryError: It could not be written.
         """
         with self._changed:
             states, self._unwritten = self._unwritten, {}
@@ -139,10 +144,10 @@ class Catalog:
             return
         try:
             self._store.flush_polls(list(states.values()), records, fence=self._fence)
-        except Exception:
+        except StorageUnavailable:
             with self._changed:
                 self._unwritten = states | self._unwritten
-                self._records = records + self._records
+                self._records = (records + self._records)[-MOST_RECORDS:]
             raise
 
 

@@ -74,6 +74,11 @@ class Poller:
             return NextCall(started_at + self._ceiling, self._ceiling)
         except RepoSentryError as failure:
             error = failure
+        except Exception as failure:
+            # Noted like any other: a repository that cannot be polled must not look well.
+            log.exception("poll broke", extra={"repository": entry.repository.name})
+            name = type(failure).__name__
+            error = RepoSentryError(f"a defect of this program ({name}); see the log")
         return self._conclude(entry, finding, error, started_at=started_at, reason=call.reason)
 
     def _is_catch_up(self, entry: Entry, at: datetime) -> bool:
@@ -110,8 +115,9 @@ class Poller:
             error_code=error.code if error else None,
             error_message=str(error) if error else None,
         )
-        self._report(entry, finding, record)
+        # First of all, so that nothing that breaks below leaves an old standing behind.
         self._catalog.note(_standing(finding.watched, record, turn, failures, ended_at), record)
+        self._report(entry, finding, record)
         return NextCall(turn.at, turn.wait, "retry" if error else "schedule")
 
     def _report(self, entry: Entry, finding: Finding, record: PollRecord) -> None:

@@ -1,6 +1,6 @@
 """A git client that says what it is told to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
@@ -15,6 +15,7 @@ class FakeGitClient:
         self.etag = etag
         self.error: Exception | None = None
         self.forced: bool | None = None
+        self.on_forced: Callable[[], None] = lambda: None
         self.validators: list[Mapping[str, str]] = []
         self.default_branch: str | None = "refs/heads/main"
 
@@ -32,4 +33,5 @@ class FakeGitClient:
     def is_forced(
         self, repository: Repository, *, before: str, after: str, timeout_s: float
     ) -> bool | None:
+        self.on_forced()
         return self.forced

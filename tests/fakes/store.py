@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from app.domain.errors import LeaseLost, StorageUnavailable
+from app.domain.errors import InputInvalid, LeaseLost, StorageUnavailable
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
@@ -24,7 +24,9 @@ class FakeStore:
     states: list[PollState] = field(default_factory=list)
     records: list[PollRecord] = field(default_factory=list)
     is_down: bool = False
+    refuses: bool = False  # what a poll left behind, as the database refuses a number too large
     has_moved: bool = False
+    loses_answers: bool = False  # what is written is durable, and the writer is told it failed
 
     def _check(self, fence: int) -> None:
         if self.is_down:
@@ -52,7 +54,12 @@ class FakeStore:
 
     def advance(self, step: Advance, *, fence: int) -> bool:
         self._check(fence)
-        if self.has_moved:
+        known = self.known.get(step.repository_id)
+        is_start = known is None or (known.sequence, known.digest) == (
+            step.from_sequence,
+            step.from_digest,
+        )
+        if self.has_moved or not is_start:
             return False
         refs = self.refs.setdefault(step.repository_id, {})
         for ref in step.removals:
@@ -65,13 +72,20 @@ class FakeStore:
                 self.known[step.repository_id],
                 sequence=step.from_sequence + len(step.events),
                 digest=step.to_digest,
+                watched=step.watched,
+                refs_count=step.refs_count,
+                default_branch=step.default_branch,
             )
+        if self.loses_answers:
+            raise StorageUnavailable("the connection broke in the commit")
         return True
 
     def flush_polls(
         self, states: Sequence[PollState], records: Sequence[PollRecord], *, fence: int
     ) -> None:
         self._check(fence)
+        if self.refuses:
+            raise InputInvalid("the database cannot hold it")
         self.states.extend(states)
         self.records.extend(records)
 

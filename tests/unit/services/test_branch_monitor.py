@@ -5,7 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.errors import ForgeAnswerInvalid, ForgeUnavailable, LeaseLost
+from app.domain.errors import (
+    ForgeAnswerInvalid,
+    ForgeUnavailable,
+    LeaseLost,
+    StorageUnavailable,
+)
 from app.domain.event import EventKind
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
@@ -238,7 +243,62 @@ def test_a_snapshot_that_moved_meanwhile_is_read_again() -> None:
     finding = scene.poll(main="b2")
 
     assert finding.events == ()
-    assert finding.watched == scene.store.known[1]
+    assert finding.watched.sequence == scene.store.known[1].sequence
+    assert finding.watched.digest == scene.store.known[1].digest
+
+
+def test_a_change_whose_commit_was_in_doubt_is_not_overlooked_when_it_is_taken_back() -> None:
+    """What is known here and what is written may differ then: a look there tells."""
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.store.loses_answers = True
+    with pytest.raises(StorageUnavailable):
+        scene.poll(main="b2")
+    scene.store.loses_answers = False
+
+    scene.poll(main="a1")
+
+    moves = [(event.sequence, event.before[:2], event.after[:2]) for event in scene.store.events]
+    assert moves == [(1, "a1", "b2"), (2, "b2", "a1")]
+
+
+def test_a_change_whose_commit_was_in_doubt_is_recorded_once() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.store.loses_answers = True
+    with pytest.raises(StorageUnavailable):
+        scene.poll(main="b2")
+    scene.store.loses_answers = False
+
+    again = scene.poll()
+    later = scene.poll(main="c3")
+
+    assert again.events == ()
+    assert [event.sequence for event in later.events] == [2]
+    assert len(scene.store.events) == 2
+
+
+def test_questions_about_force_do_not_hold_the_changes_up_for_long() -> None:
+    before = {f"b{number}": "a1" for number in range(9)}
+    scene = Scene(some_refs(**before))
+    scene.poll()
+    scene.client.forced = True
+    scene.client.on_forced = lambda: scene.clock.go(seconds=1.5)
+
+    finding = scene.poll(**dict.fromkeys(before, "b2"))
+
+    assert [event.forced for event in finding.events] == [True] * 3 + [None] * 6
+
+
+def test_a_default_branch_whose_name_cannot_be_kept_hides_no_change() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.client.default_branch = "refs/heads/" + "x" * 700
+
+    finding = scene.poll(main="b2")
+
+    assert told(finding) == [("branch_updated", "main")]
+    assert scene.known.default_branch == "refs/heads/main"
 
 
 @pytest.mark.parametrize("forced", [True, False, None])

@@ -4,9 +4,16 @@ from datetime import timedelta
 
 import pytest
 
-from app.domain.errors import ForgeDenied, ForgeRateLimited, ForgeUnavailable, StorageUnavailable
+from app.domain.errors import (
+    ForgeDenied,
+    ForgeRateLimited,
+    ForgeUnavailable,
+    InputInvalid,
+    StorageUnavailable,
+)
 from app.domain.event import Event
 from app.domain.repository import Repository
+from app.services import catalog
 from app.services.branch_monitor import BranchMonitor
 from app.services.catalog import Catalog
 from app.services.poller import Poller
@@ -30,6 +37,7 @@ class Scene:
         self.catalog = Catalog(self.store, now=self.clock, fence=FENCE)
         self.catalog.load([WEBSITE])
         self.found_events: list[Event] = []
+        self.break_down = False
         self.owed = 0
         self.losses = 0
         self.poller = self.new_poller()
@@ -55,6 +63,8 @@ class Scene:
         )
 
     def found(self, repository: Repository, event: Event) -> None:
+        if self.break_down:
+            raise RuntimeError("a defect")
         self.found_events.append(event)
 
     def _owe(self) -> None:
@@ -189,6 +199,31 @@ def test_a_database_that_fails_costs_a_poll_and_no_change(scene: Scene) -> None:
     assert len(scene.found_events) == 1
 
 
+def test_a_defect_is_a_failed_poll_and_not_a_repository_that_looks_well(scene: Scene) -> None:
+    scene.client.error = UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    follow = scene.poll()
+
+    assert follow.wait > FLOOR
+    assert (scene.last.outcome, scene.last.error_code) == ("failed", "internal")
+    assert scene.last.error_message == "a defect of this program (UnicodeEncodeError); see the log"
+    assert scene.standing.failures == 1
+
+
+def test_a_change_is_noted_although_an_observer_broke(scene: Scene) -> None:
+    scene.push("b2")
+    scene.break_down = True
+    with pytest.raises(RuntimeError):
+        scene.poll()
+    scene.break_down = False
+
+    scene.poll()
+
+    assert scene.standing.sequence == 1
+    assert scene.last.outcome == "unchanged"
+    assert len(scene.store.events) == 1
+
+
 def test_a_lost_lease_ends_the_polling(scene: Scene) -> None:
     scene.push("b2")
     scene.store.fence += 1
@@ -233,3 +268,34 @@ def test_notes_are_flushed_together_and_kept_while_the_database_is_down(scene: S
 
     assert len(scene.store.records) == 3
     assert len(scene.store.states) == 1
+
+
+def test_notes_that_can_never_be_written_are_dropped_and_hold_no_others_up(scene: Scene) -> None:
+    scene.poll()
+    scene.store.refuses = True
+    with pytest.raises(InputInvalid):
+        scene.catalog.flush()
+    scene.store.refuses = False
+    scene.poll()
+
+    scene.catalog.flush()
+
+    assert len(scene.store.records) == 1
+
+
+def test_a_long_outage_of_the_database_keeps_only_the_newest_notes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "MOST_RECORDS", 10)
+    scene.store.is_down = True
+    for _ in range(12):
+        scene.clock.go(seconds=15)
+        scene.poll()
+        with pytest.raises(StorageUnavailable):
+            scene.catalog.flush()
+    scene.store.is_down = False
+
+    scene.catalog.flush()
+
+    assert len(scene.store.records) == 10
+    assert scene.store.records[-1] == scene.last
