@@ -11,7 +11,7 @@ from app.domain.event import EventState
 from app.storage.lease import check_fence
 from app.storage.records import PollRecord, PollState
 from app.storage.tables import deliveries, events, poll_hours, polls, repositories
-from app.storage.types import plain
+from app.storage.types import milliseconds, plain
 from app.storage.upsert import upsert_into
 
 POLLS_KEPT = 200  # of each repository; a choice
@@ -68,7 +68,7 @@ def _poll_row(record: PollRecord) -> dict[str, Any]:
     return {
         "repository_id": record.repository_id,
         "started_at": record.started_at,
-        "duration_ms": record.duration_ms,
+        "duration_ms": milliseconds(record.duration_ms),
         "reason": record.reason,
         "outcome": record.outcome,
         "read_by": record.read_by,
@@ -86,7 +86,7 @@ def _count(records: Iterable[PollRecord]) -> list[dict[str, Any]]:
         nothing = {"changed": 0, "unchanged": 0, "failed": 0, "took_ms": 0}
         row = counted.setdefault((record.repository_id, hour), nothing)
         row[record.outcome] += 1
-        row["took_ms"] += record.duration_ms
+        row["took_ms"] += milliseconds(record.duration_ms)
     return [
         {"repository_id": repository_id, "hour": hour, **row}
         for (repository_id, hour), row in sorted(counted.items())

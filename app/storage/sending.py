@@ -16,7 +16,7 @@ from app.domain.delivery import DeliveryState
 from app.domain.event import EventState
 from app.storage.records import AttemptResult, Prepared
 from app.storage.tables import attempts, deliveries, events
-from app.storage.types import plain
+from app.storage.types import milliseconds, plain
 
 # The database keeps the beginning of an answer; the rest helps nobody and may be endless.
 LONGEST_ANSWER = 1024
@@ -225,7 +225,7 @@ def _attempt_row(result: AttemptResult) -> dict[str, Any]:
     return {
         "delivery_position": result.position,
         "started_at": result.started_at,
-        "duration_ms": result.duration_ms,
+        "duration_ms": milliseconds(result.duration_ms),
         "status": result.answer.status,
         "error": plain(result.answer.error, LONGEST_ANSWER),
         "answer": plain(result.answer.body, LONGEST_ANSWER),

@@ -87,6 +87,17 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+def milliseconds(counted: int) -> int:
+    """Return what every database can hold of a duration that a clock measured.
+
+    The clock may have been set meanwhile: back, or by more than the 24 days that 32 bits hold.
+
+    >>> milliseconds(250), milliseconds(-5), milliseconds(10**10)
+    (250, 0, 2147483647)
+    """
+    return min(max(counted, 0), 2**31 - 1)
+
+
 def plain(text: str | None, longest: int) -> str | None:
     r"""Return what every database can hold of a text that came from outside.
 

@@ -105,6 +105,21 @@ def test_an_unchanged_poll_is_counted_and_the_others_are_kept(
     ]
 
 
+@pytest.mark.parametrize(("lasted_ms", "kept_ms"), [(10**10, 2**31 - 1), (-5000, 0)])
+def test_a_poll_across_which_the_clock_was_set_is_kept_like_any_other(
+    database: Database, store: Store, fence: int, website: Watched, lasted_ms: int, kept_ms: int
+) -> None:
+    """A machine that slept through a month in the middle of a poll must not stop the writing."""
+    jumped = replace(a_poll(website, "failed"), duration_ms=lasted_ms)
+
+    store.flush_polls([], [jumped, a_poll(website)], fence=fence)
+
+    with database.read() as connection:
+        kept = connection.scalars(select(polls.c.duration_ms)).all()
+        took = connection.scalars(select(poll_hours.c.took_ms)).all()
+    assert (kept, took) == ([kept_ms], [kept_ms + 20])
+
+
 def test_many_repositories_are_flushed_together(store: Store, fence: int, website: Watched) -> None:
     tools = store.find_by_name(TOOLS.name)
     assert tools is not None

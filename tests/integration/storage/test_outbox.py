@@ -66,9 +66,10 @@ class Scene:
         *,
         at: datetime = NOON,
         release: Sequence[int] = (),
+        duration_ms: int = 12,
     ) -> None:
         retry_at = LATER if state is DeliveryState.WAITING else None
-        result = AttemptResult(parcel.position, at, 12, answer, state, retry_at)
+        result = AttemptResult(parcel.position, at, duration_ms, answer, state, retry_at)
         self.outbox.conclude([result], release=release, fence=self.fence).result(30)
 
     def event_state(self, number: int) -> str:
@@ -320,6 +321,19 @@ def test_a_result_that_is_handed_in_twice_counts_once(scene: Scene) -> None:
 
     assert scene.attempts(first) == [(1, 503, None)]
     assert scene.lane()[0].attempts_made == 1
+
+
+@pytest.mark.parametrize("lasted_ms", [10**10, -5000])
+def test_an_attempt_across_which_the_clock_was_set_counts_like_any_other(
+    scene: Scene, lasted_ms: int
+) -> None:
+    first = scene.lane()[0]
+    scene.claim(first)
+
+    scene.conclude(first, duration_ms=lasted_ms)
+
+    assert scene.attempts(first) == [(1, 202, None)]
+    assert scene.lane()[0].position != first.position
 
 
 def test_two_processes_that_end_an_event_together_agree_on_its_state(
