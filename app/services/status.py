@@ -155,6 +155,11 @@ class ReceiverStatus:
     reason: str | None
     since: datetime | None
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing is sent to it until a person resumes it."""
+        return self.state in {"paused", "disabled"}
+
 
 @dataclass(frozen=True, slots=True)
 class Need:

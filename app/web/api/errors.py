@@ -42,6 +42,12 @@ CODES = {
     421: "misdirected_request",
 }
 
+# Where HTTP's own words would say too much, or send someone to check a spelling.
+DETAILS = {
+    404: "There is nothing at this address.",
+    405: "This address does not take that method.",
+}
+
 # A database that restarts, or another process that takes over, needs a few seconds.
 RETRY_AFTER_S = 5
 
@@ -69,7 +75,8 @@ def describe(error: Exception) -> Problem:
     if isinstance(error, HTTPException) and error.code is not None:
         code = CODES.get(error.code, HTTPStatus(error.code).name.lower())
         allowed = [pair for pair in error.get_headers() if pair[0] in {"Allow", "Location"}]
-        return Problem(error.code, code, error.description or "", headers=tuple(allowed))
+        detail = DETAILS.get(error.code, error.description) or ""
+        return Problem(error.code, code, detail, headers=tuple(allowed))
     return Problem(500, "internal", "Something went wrong here; the log tells more by this id.")
 
 

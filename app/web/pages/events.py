@@ -59,6 +59,7 @@ def event(event_id: str) -> Response:
         "event.html",
         event=detail.event,
         deliveries=shown,
+        closed={one.name: one for one in services().status.receivers() if one.is_closed},
         attempts_shown=ATTEMPTS_SHOWN,
         links=links(),
     )

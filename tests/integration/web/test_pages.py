@@ -212,6 +212,51 @@ def test_a_receiver_says_how_it_stands_and_offers_what_can_be_done(
     assert 'action="/receivers/tekton/resume"' in tekton
 
 
+def test_what_waits_for_a_closed_receiver_says_so(empty: Story, client_over: ClientOver) -> None:
+    event = empty.event(empty.repository("acme/site"), state="open")
+    empty.delivery(event, state="pending", attempts_made=0, finished_at=None, last_status=None)
+    empty.receiver("tekton", paused_at=NOON)
+
+    page = read(client_over(empty), f"/events/{event}")
+
+    assert page.faults == []
+    assert "tekton is paused (a person paused it), so this waits until it is resumed" in page.text
+    assert "/receivers" in page.links
+
+
+def test_very_many_refs_are_shown_some_at_a_time(empty: Story, client_over: ClientOver) -> None:
+    site = empty.repository("acme/site", refs_count=60)
+    for number in range(60):
+        empty.ref(site, f"refs/heads/topic-{number:02}")
+    client = client_over(empty)
+
+    first = read(client, "/repositories/acme/site")
+    (more,) = [link for link in first.links if "cursor=" in link]
+    second = read(client, more)
+
+    assert "Watched branches and tags by name, 50 of 60" in first.text
+    assert ("topic-49" in first.text, "topic-50" in first.text) == (True, False)
+    assert ("topic-49" in second.text, "topic-50" in second.text) == (False, True)
+    assert more.endswith("#refs")
+
+
+@pytest.mark.parametrize(
+    ("url", "filtered"),
+    [
+        ("/repositories", "/repositories?state=ok"),
+        ("/events", "/events?state=open"),
+        ("/deliveries", "/deliveries?state=dead"),
+    ],
+)
+def test_a_list_of_nothing_offers_no_filter_unless_one_is_set(
+    empty: Story, client_over: ClientOver, url: str, filtered: str
+) -> None:
+    client = client_over(empty)
+
+    assert "form" not in read(client, url).tags
+    assert "form" in read(client, filtered).tags
+
+
 def test_hostile_names_and_answers_are_only_text(empty: Story, client_over: ClientOver) -> None:
     hostile = "<script>alert('x')</script>\"'&amp;"
     site = empty.repository(
