@@ -15,11 +15,10 @@ from types import FrameType
 
 from app import create_app
 from app.cli import main, tell
-from app.cli.options import DEFAULT_FILE, load_settings
+from app.cli.options import DEFAULT_FILE, load_to_serve
 from app.cli.serving import collect_rarely
 from app.domain.errors import RepoSentryError
 from app.runtime import Runtime
-from app.telemetry import logs
 
 
 def _stop_when_terminated() -> None:
@@ -37,8 +36,7 @@ if __name__ == "__main__":
     main(["run"])
 
 try:
-    settings = load_settings(Path(os.environ.get("REPOSENTRY_CONFIG", DEFAULT_FILE)))
-    logs.configure(settings.logging.level, settings.logging.format, settings.logging.file)
+    settings = load_to_serve(Path(os.environ.get("REPOSENTRY_CONFIG", DEFAULT_FILE)))
     runtime = Runtime(settings)
     application = create_app(settings, runtime)
     runtime.start()

@@ -1,15 +1,19 @@
 """Options that several commands share, and the one place where a command gets its settings."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 
+from app.domain.errors import ConfigurationInvalid, Mistake
 from app.settings import Settings, load
 from app.settings.show import secrets_of
 from app.telemetry import logs
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FILE: Final = "reposentry.yaml"
 
@@ -54,17 +58,27 @@ def load_settings(
     return settings
 
 
+def load_to_serve(
+    path: Path | None, *, listen: str | None = None, database: str | None = None
+) -> Settings:
+    """Load the configuration and begin to log as it says; its warnings are the first lines.
+
+    Raises:
+        ConfigurationInvalid: It cannot be used, or its log file cannot be opened.
+    """
+    settings = load(path, os.environ, listen=listen, database=database)
+    keep_out_of_logs(settings)
+    chosen = settings.logging
+    try:
+        logs.configure(chosen.level, chosen.format, chosen.file)
+    except OSError as error:
+        message = f"«{chosen.file}» cannot be opened: {error.strerror or error}"
+        raise ConfigurationInvalid([Mistake("logging.file", message)]) from error
+    for warning in settings.warnings:
+        log.warning("configuration", extra={"warning": str(warning)})
+    return settings
+
+
 def keep_out_of_logs(settings: Settings) -> None:
     """Mask the secrets of these settings wherever they would be logged."""
     logs.register_secret(*secrets_of(settings))
-
-
-def start_logging(settings: Settings, *, stream: TextIO | None = None) -> None:
-    """Log as the settings say, and none of their secrets; to ``stream`` (standard error) or a file.
-
-    Raises:
-        OSError: The log file cannot be opened.
-    """
-    keep_out_of_logs(settings)
-    chosen = settings.logging
-    logs.configure(chosen.level, chosen.format, chosen.file, stream)

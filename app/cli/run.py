@@ -1,5 +1,6 @@
 """``reposentry run``: everything in one process, as the configuration file says."""
 
+import logging
 from pathlib import Path
 
 import click
@@ -8,11 +9,12 @@ from app.cli.options import (
     config_option,
     database_option,
     listen_option,
-    load_settings,
+    load_to_serve,
 )
 from app.cli.serving import serve
 from app.runtime import Runtime
-from app.telemetry import logs
+
+log = logging.getLogger(__name__)
 
 
 @click.command(epilog="Example: reposentry run -c /etc/reposentry/reposentry.yaml")
@@ -25,11 +27,9 @@ def command(config: Path, listen: str | None, database: str | None) -> None:
     The database is brought up to date first. Where several processes share a database, one at a
     time polls and delivers; the others serve pages and take over when it ends.
     """
-    settings = load_settings(config, listen=listen, database=database)
-    logging = settings.logging
-    logs.configure(logging.level, logging.format, logging.file)
+    settings = load_to_serve(config, listen=listen, database=database)
     serve(
         settings,
         Runtime(settings),
-        ready=lambda url: click.echo(f"RepoSentry serves {url}", err=True),
+        ready=lambda url: log.info("pages are served", extra={"url": url}),
     )
