@@ -44,7 +44,8 @@ def next_turn(
         wait = max(error.reset_at - now, pace.floor)
         return Turn(now + wait, wait, "the forge's rate limit resets then")
     longest = pace.floor * LONGEST_OUTAGE_WAIT if error.retryable else pace.ceiling
-    wait = min(pace.floor * 2 ** min(failures, 32), longest, max(pace.ceiling, pace.floor))
+    doublings = min(failures, 20)  # a second is twelve days then, and a month fits a timedelta
+    wait = min(pace.floor * 2**doublings, longest, max(pace.ceiling, pace.floor))
     again = "failed poll" if failures == 1 else f"{failures} failed polls"
     return Turn(now + wait, wait, f"waits {in_words(wait)} after {again}")
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import TypeGuard
 
 from app.domain.errors import ForgeRateLimited
 from app.transport import Reply
@@ -17,6 +18,12 @@ OUR_RESOURCES = frozenset({"", "core"})
 
 # The IETF's draft counts the seconds from now instead; in 2001 nobody polled forges.
 LEAST_EPOCH_S = 1_000_000_000
+
+# A choice: no forge's period is longer (GitHub's is an hour), so a moment further off is a mistake
+# of the forge's, or our clock has been set back since it was noted.
+LONGEST_PERIOD = timedelta(days=1)
+# More digits than these are no count and no moment.
+MOST_DIGITS = 12
 
 # GitHub's advice for a limit that does not say how long it lasts: a minute, then longer.
 FIRST_PAUSE = timedelta(minutes=1)
@@ -49,11 +56,11 @@ class Allowance:
         """
         now = self._now()
         with self._lock:
-            if self._paused_until is not None and now < self._paused_until:
+            if _is_ahead(self._paused_until, now):
                 raise ForgeRateLimited(
                     "the forge asked to wait before the next request", reset_at=self._paused_until
                 )
-            if self._reset_at is None or now >= self._reset_at:
+            if not _is_ahead(self._reset_at, now):
                 return
             if self._remaining <= round(self._limit * (1 - self._share)):
                 raise ForgeRateLimited(
@@ -64,13 +71,14 @@ class Allowance:
 
     def learn(self, reply: Reply) -> None:
         """Take in what an answer's headers say; an answer that says nothing changes nothing."""
-        told = _told(reply.headers, now=self._now())
+        now = self._now()
+        told = _told(reply.headers, now=now)
         if told is None:
             return
         with self._lock:
             limit, remaining, reset_at = told
             # Answers may overtake one another: within one period only the least counts.
-            if self._reset_at is not None and reset_at < self._reset_at:
+            if _is_ahead(self._reset_at, now) and reset_at < self._reset_at:
                 return
             if reset_at == self._reset_at:
                 remaining = min(remaining, self._remaining)
@@ -83,10 +91,10 @@ class Allowance:
             if moment is None:
                 moment = self._now() + self._pause
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            self._paused_until = max(moment, self._paused_until or moment)
-            return ForgeRateLimited(
-                "the forge's rate limit is reached", reset_at=self._paused_until
-            )
+            if _is_ahead(self._paused_until, moment):
+                moment = self._paused_until
+            self._paused_until = moment
+            return ForgeRateLimited("the forge's rate limit is reached", reset_at=moment)
 
     def resume(self) -> None:
         """Note that the forge answers again, so that the next untold pause is a short one."""
@@ -105,11 +113,18 @@ def _told(headers: Mapping[str, str], *, now: datetime) -> tuple[int, int, datet
     for names in HEADERS:
         numbers = [headers.get(name, "").strip() for name in names]
         if all(text.isascii() and text.isdigit() for text in numbers):
-            limit, remaining, reset_s = map(int, numbers)
-            if reset_s < LEAST_EPOCH_S:
-                return limit, remaining, now + timedelta(seconds=reset_s)
-            try:
-                return limit, remaining, datetime.fromtimestamp(reset_s, UTC)
-            except (ValueError, OverflowError, OSError):
+            if max(map(len, numbers)) > MOST_DIGITS:
                 return None
+            limit, remaining, reset_s = map(int, numbers)
+            is_epoch = reset_s >= LEAST_EPOCH_S
+            wait_s = reset_s - now.timestamp() if is_epoch else reset_s
+            if wait_s > LONGEST_PERIOD.total_seconds():
+                return None
+            reset_at = datetime.fromtimestamp(reset_s, UTC) if is_epoch else None
+            return limit, remaining, reset_at or now + timedelta(seconds=reset_s)
     return None
+
+
+def _is_ahead(moment: datetime | None, now: datetime) -> TypeGuard[datetime]:
+    """Tell whether a moment is still to come, and not so far off that it cannot be meant."""
+    return moment is not None and now < moment <= now + LONGEST_PERIOD

@@ -18,6 +18,8 @@ from app.transport import AnswerTooLarge, NoAnswer, Reply, Transport
 
 # GitHub's advice for a limit that does not say how long it lasts.
 UNTOLD_WAIT = timedelta(minutes=1)
+# A choice: a server that asks for more is asked again after this all the same.
+LONGEST_WAIT = timedelta(days=1)
 
 DENIALS = {
     401: "sign-in was refused (401): the token or password is missing, wrong or expired",
@@ -84,7 +86,9 @@ def refusal(reply: Reply, *, now: datetime) -> ForgeError:
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> datetime | None:
-    """Return the moment that ``Retry-After`` names, in seconds or as an HTTP date; never the past.
+    """Return the moment that ``Retry-After`` names, in seconds or as an HTTP date.
+
+    Never the past, nor further off than ``LONGEST_WAIT``.
 
     >>> noon = datetime(2026, 11, 1, 12, tzinfo=UTC)
     >>> retry_after({"Retry-After": "90"}, now=noon).isoformat()
@@ -99,11 +103,12 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> datetime | None
         return None
     try:
         if text.isascii() and text.isdigit():
-            return now + timedelta(seconds=min(int(text), 86_400 * 366))
+            return now + min(timedelta(seconds=int(text[:9])), LONGEST_WAIT)
         moment = parsedate_to_datetime(text)
     except (ValueError, OverflowError):
         return None
-    return max(now, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    told = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(now, told), now + LONGEST_WAIT)
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

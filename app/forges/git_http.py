@@ -176,12 +176,16 @@ def follow(server: Server, location: str) -> Server:
 
     Raises:
         ForgeDenied: It leads to something else than a git repository, or out of https.
+        ForgeAnswerInvalid: It is no address at all.
     """
-    there = urljoin(server.base + ADVERTISEMENT, location)
+    try:
+        there = urljoin(server.base + ADVERTISEMENT, location)
+        old, new = origin(server.base), origin(there)
+    except ValueError as error:
+        raise ForgeAnswerInvalid("the server sends git to what is no address") from error
     if not location or not there.endswith(ADVERTISEMENT):
         host = urlsplit(there).hostname
         raise ForgeDenied(f"the server sends git to a page on {host}, perhaps to sign in")
-    old, new = origin(server.base), origin(there)
     if old[0] == "https" and new[0] != "https":
         raise ForgeDenied("the server sends git from https to an unsafe address")
     is_upgrade = (old[0], new[0]) == ("http", "https") and new[2] == 443  # noqa: PLR2004 - https
@@ -196,7 +200,7 @@ def greeted(server: Server, body: bytes) -> Server:
         return Server(server.base, server.is_trusted)
     if not any(line.partition(b"=")[0] == b"ls-refs" for line in lines):
         raise ForgeAnswerInvalid("the git server offers no ls-refs")
-    formats = [line[14:].decode() for line in lines if line.startswith(b"object-format=")]
+    formats = [decode_ref(line[14:]) for line in lines if line.startswith(b"object-format=")]
     return Server(server.base, server.is_trusted, True, formats[0] if formats else None)
 
 

@@ -22,7 +22,7 @@ from app.domain.secret import Secret
 from app.forges.allowance import Allowance
 from app.forges.client import RefsReply
 from app.forges.exchange import Exchange, refusal, retry_after
-from app.forges.listing import fingerprint, keep
+from app.forges.listing import decode_ref, fingerprint, keep
 from app.settings.types import Forge
 from app.transport import Reply, Transport
 
@@ -121,11 +121,12 @@ class Api:
             remembered.append(_validators(listing, wish, pages))
             for page in pages:
                 pairs += _taken_apart(listing.pairs, page.items)
-                default_branch = default_branch or listing.default_branch(page.items)
+                default_branch = default_branch or _text(listing.default_branch(page.items) or "")
         # One list that must be asked for in full makes the others' validators useless.
         complete = all(remembered)
         merged = {url: etag for one in remembered for url, etag in one.items() if complete}
-        return RefsReply(keep(pairs, repository), WAY, merged, default_branch, call.requests)
+        refs = keep(pairs, repository)
+        return RefsReply(refs, WAY, merged, default_branch or None, call.requests)
 
     def call(self, repository: Repository, timeout_s: float) -> "Call":
         """Begin a call with the credential whose turn it is.
@@ -233,9 +234,13 @@ class Call:
         Forges behind a proxy often write links with another scheme or port than they are asked by.
 
         Raises:
-            ForgeAnswerInvalid: It leads to another host, which must not see the token.
+            ForgeAnswerInvalid: It leads to another host, which must not see the token, or is no
+                address at all.
         """
-        there, here = urlsplit(urljoin(url, location)), urlsplit(self._base)
+        try:
+            there, here = urlsplit(urljoin(url, location)), urlsplit(self._base)
+        except ValueError as error:
+            raise ForgeAnswerInvalid("the forge sends us on to what is no address") from error
         if not location or there.hostname != here.hostname:
             raise ForgeAnswerInvalid(f"the forge sends us on to another host, {there.hostname}")
         return there._replace(scheme=here.scheme, netloc=here.netloc, fragment="").geturl()
@@ -325,9 +330,14 @@ def _page(listing: Listing, url: str, reply: Reply) -> Page:
 
 def _taken_apart(pairs: Callable[[list[Any]], Pairs], items: list[Any]) -> Pairs:
     try:
-        return [(ref + "", target + "") for ref, target in pairs(items)]
+        return [(_text(ref), target + "") for ref, target in pairs(items)]
     except (KeyError, TypeError, AttributeError) as error:
         raise ForgeAnswerInvalid("the forge's list lacks names or ids") from error
+
+
+def _text(name: str) -> str:
+    """Return a name as it can be stored: JSON may hold halves of characters, as escapes."""
+    return decode_ref(name.encode("utf-8", "surrogatepass"))
 
 
 def decode(reply: Reply) -> Any:

@@ -206,6 +206,29 @@ def test_the_next_page_is_not_read_from_another_host(scene: Scene) -> None:
         scene.poll()
 
 
+@pytest.mark.parametrize("there", ["https://[::1", "https://[x]/", "//"])
+def test_a_next_page_at_what_is_no_address_is_an_odd_answer(scene: Scene, there: str) -> None:
+    answer = recorded("branches")
+    answer["headers"]["link"] = f'<{there}>; rel="next"'
+    scene.say(answer)
+
+    with pytest.raises(ForgeAnswerInvalid):
+        scene.poll()
+
+
+def test_a_name_that_is_no_text_is_kept_apart_from_others(scene: Scene) -> None:
+    body = json.dumps(
+        [{"name": name, "commit": {"sha": "1" * 40}} for name in ("\ud800", "\udc00", "main")]
+    )
+    scene.say({"status": 200, "headers": {}, "body": body})
+
+    refs = scene.poll().refs
+
+    assert refs is not None
+    assert len(refs) == 3
+    assert all(name.encode() for name in refs)
+
+
 def test_pages_that_go_in_a_circle_are_given_up(scene: Scene) -> None:
     answer = recorded("branches")
     answer["headers"]["link"] = f'<{scene.forge.address}/repos/{NAME}/x>; rel="next"'

@@ -42,3 +42,11 @@ def test_an_interval_above_the_ceiling_is_kept() -> None:
     turn = next_turn(slow, now=NOON, failures=3, error=ForgeUnavailable("502"))
 
     assert turn.wait == slow.floor
+
+
+def test_a_repository_polled_once_a_day_may_fail_for_years() -> None:
+    daily = Pace(floor=timedelta(days=1), ceiling=timedelta(days=7))
+
+    turn = next_turn(daily, now=NOON, failures=1000, error=ForgeDenied("404"))
+
+    assert turn.wait == daily.ceiling

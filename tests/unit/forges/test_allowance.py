@@ -119,3 +119,30 @@ def test_the_longer_of_two_pauses_counts(allowance: Allowance) -> None:
     allowance.pause(NOON + timedelta(seconds=1))
 
     assert refusal(allowance).reset_at == NOON + HOUR
+
+
+@pytest.mark.parametrize("reset", ["253402300799", "9" * 5000, "-1", "NaN", "1e9", "١٢٣"])
+def test_a_moment_that_no_forge_would_mean_is_no_information(
+    clock: Clock, allowance: Allowance, reset: str
+) -> None:
+    nonsense = told(0)
+    allowance.learn(Reply(200, {**nonsense.headers, "X-RateLimit-Reset": reset}, b""))
+
+    allowance.check()
+    allowance.learn(told(0))
+
+    assert refusal(allowance).reset_at == NOON + HOUR
+
+
+def test_a_clock_that_was_set_back_shuts_no_forge_out_for_long(
+    clock: Clock, allowance: Allowance
+) -> None:
+    clock.now = NOON + timedelta(days=300)
+    allowance.learn(told(0, reset_at=clock.now + HOUR))
+    allowance.pause()
+
+    clock.now = NOON
+
+    allowance.check()
+    allowance.learn(told(0))
+    assert refusal(allowance).reset_at == NOON + HOUR

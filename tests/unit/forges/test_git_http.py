@@ -116,6 +116,12 @@ def test_a_new_servers_greeting_tells_version_and_object_format() -> None:
         assert greeted(HERE, greeting) == Server(SITE.url, speaks_v2=True, object_format="sha256")
 
 
+def test_an_object_format_in_odd_bytes_is_no_defect_of_ours() -> None:
+    body = packed("version 2", "ls-refs", "object-format=sha1").replace(b"sha1", b"sh\xff1")
+
+    assert greeted(HERE, body).speaks_v2
+
+
 def test_a_new_server_without_ls_refs_is_an_error() -> None:
     with pytest.raises(ForgeAnswerInvalid, match="no ls-refs"):
         greeted(HERE, packed("version 2", "fetch=shallow"))
@@ -142,6 +148,12 @@ def test_a_moved_repository_is_followed_but_the_password_stays_with_its_host(
 def test_a_redirect_to_a_page_or_out_of_https_is_not_followed(location: str) -> None:
     with pytest.raises(ForgeDenied):
         follow(HERE, location)
+
+
+@pytest.mark.parametrize("host", ["[::1", "git.example.com:99999", "git.example.com:x", "[x]"])
+def test_a_redirect_to_what_is_no_address_is_an_odd_answer(host: str) -> None:
+    with pytest.raises(ForgeAnswerInvalid, match="no address"):
+        follow(HERE, f"https://{host}/new{END}")
 
 
 def test_a_redirect_into_https_on_the_same_host_keeps_the_password() -> None:
