@@ -65,6 +65,8 @@ T = TypeVar("T")
 STRETCH = 50_000
 # Counts stop here; a page that says «10,000 and more» has said enough.
 COUNT_LIMIT = 10_000
+# A choice: who has so many dead deliveries need not be told of more.
+DEAD_SEARCHED = 500
 # Positions follow the commits, moments the polls: a moment this far from another is surely on the
 # same side of it by position.
 DISORDER = timedelta(hours=1)
@@ -455,17 +457,29 @@ class Queries:
         return self._count_bounded({"owed": owed})["owed"]
 
     def list_failed_events(self, *, since: datetime, limit: int) -> tuple[EventEntry, ...]:
-        """List the newest events since then that a receiver did not take, newest first."""
+        """List the newest events since then that a receiver did not take, newest first.
+
+        Others may still be owed them: of what is not finished, only the newest ``DEAD_SEARCHED``
+        dead deliveries are looked at.
+        """
+        recent = (events.c.detected_at >= since,)
         with self._database.read() as connection:
             found = _read_events(
                 connection,
                 events.c.state == "failed",
-                events.c.detected_at >= since,
+                *recent,
                 *_between(connection, EventFilter(since=since)),
                 limit=limit,
                 index="ix_events_state_position",
             )
-        return tuple(found)
+            found += _read_events(
+                connection,
+                events.c.state == "open",
+                events.c.position.in_(_refused()),
+                *recent,
+                limit=limit,
+            )
+        return tuple(sorted(found, key=lambda one: -one.position)[:limit])
 
     def list_next_owed(self, receiver: str, *, limit: int) -> tuple[DeliveryEntry, ...]:
         """List some of what a receiver is owed: the first of a repository before its successors."""
@@ -649,6 +663,24 @@ def _read_events(
         .limit(limit)
     )
     return [EventEntry(*row) for row in _rows(connection, statement)]
+
+
+def _refused() -> Select[tuple[int]]:
+    """Choose the events of the newest dead deliveries that were not made anew since."""
+    dead = (
+        select(deliveries.c.position, deliveries.c.event_position, deliveries.c.receiver)
+        .where(deliveries.c.state == "dead")
+        .order_by(deliveries.c.position.desc())
+        .limit(DEAD_SEARCHED)
+        .subquery("dead")
+    )
+    later = deliveries.alias("later")
+    anew = select(later.c.position).where(
+        later.c.event_position == dead.c.event_position,
+        later.c.receiver == dead.c.receiver,
+        later.c.position > dead.c.position,
+    )
+    return select(dead.c.event_position).where(~anew.exists())
 
 
 def _read_deliveries(

@@ -336,6 +336,21 @@ def test_a_receivers_owed_deliveries_and_decisions_are_told(
     assert queries.list_dead_times(limit=5) == (NOON - 4 * HOUR,)
 
 
+def test_what_one_receiver_refused_is_told_while_others_are_still_owed_it(
+    queries: Queries, story: Story
+) -> None:
+    site = story.repository("acme/site")
+    refused, taken_at_last = story.event(site, state="open"), story.event(site, state="open")
+    for event in (refused, taken_at_last):
+        story.delivery(event, receiver="flux", state="dead", last_status=400)
+        story.delivery(event, state="waiting", finished_at=None)
+    story.delivery(taken_at_last, receiver="flux", redelivery=1)
+
+    told = queries.list_failed_events(since=NOON - HOUR, limit=5)
+
+    assert [one.id for one in told] == [refused]
+
+
 def test_polls_and_their_hours_are_told(queries: Queries, fleet: Fleet) -> None:
     (poll,) = queries.list_polls(fleet.infra, limit=5)
     hours = queries.list_poll_hours(fleet.site, since=NOON - 3 * HOUR)
