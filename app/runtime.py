@@ -46,6 +46,7 @@ from app.storage.store import Store
 
 FLUSH_S = 3.0
 PRUNE_S = 600.0
+CLOCK_S = 5.0
 POLL_HISTORY = timedelta(days=7)  # a choice: a week shows a weekly rhythm
 DRAIN_S = 10.0
 # A start spreads the first polls: this far apart, or evenly over the shortest interval if closer.
@@ -188,6 +189,7 @@ class Runtime:
         chores = (
             Periodic("flush", catalog.flush, every_s=FLUSH_S),
             Periodic("prune", self._prune, every_s=PRUNE_S),
+            Periodic("clock", scheduler.mind_the_clock, every_s=CLOCK_S),
         )
         return Term(catalog, poller, scheduler, dispatcher, forges, senders, chores)
 
@@ -316,6 +318,8 @@ class Runtime:
             return
         self._store.pause(entry.watched.id, at=None)
         term.catalog.pause(entry.watched.id, None)
+        if not entry.repository.enabled:
+            return
         term.scheduler.add(
             entry.watched.id, due_at=utc_now(), wait=entry.repository.interval, reason="wake"
         )

@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,11 @@ log = logging.getLogger(__name__)
 
 # A poll that ends this close to its plan keeps the plan: moving a job costs more than it is worth.
 PLAN_TOLERANCE = 0.05
+# A choice: nothing is planned further ahead, so that no date overflows; the scheduler's own thread
+# would die of that, and with it all polling.
+LONGEST_WAIT = timedelta(days=366)
+# A plan that lies this much beyond its seat's wait was made before the clock was set back.
+CLOCK_TOLERANCE = timedelta(seconds=5)
 STOP = None
 
 
@@ -51,6 +57,7 @@ class _Seat:
     wait: timedelta
     reason: str
     planned_at: datetime
+    is_seated: bool = True
     is_taken: bool = False
     woken: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -99,8 +106,9 @@ class _Pool(BaseExecutor):  # type: ignore[misc] # as above
         self._work.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
             name = f"poll-{len(self._threads)}"
-            self._threads.append(threading.Thread(target=self._serve, name=name, daemon=True))
-            self._threads[-1].start()
+            thread = threading.Thread(target=self._serve, name=name, daemon=True)
+            thread.start()  # where the system has no more, the others serve the queue
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         while (job := self._work.get()) is not STOP:
@@ -138,26 +146,39 @@ class Scheduler:
         )
 
     def add(self, repository_id: int, *, due_at: datetime, wait: timedelta, reason: str) -> None:
-        """Seat a repository; ``wait`` is its usual interval."""
-        seat = _Seat(repository_id, due_at, wait, reason, planned_at=due_at)
-        self._seats[repository_id] = seat
+        """Seat a repository; ``wait`` is its usual interval.
+
+        One that was unseated while its poll was under way gets the same seat again, and its turn
+        comes when that poll has ended.
+        """
+        seat = self._seats.setdefault(
+            repository_id, _Seat(repository_id, due_at, wait, reason, planned_at=due_at)
+        )
+        with seat.lock:
+            seat.is_seated = True
+            seat.due_at, seat.wait, seat.reason, seat.planned_at = due_at, wait, reason, due_at
+            seat.woken = reason if seat.is_taken else None
         self._scheduler.add_job(
             self._run,
             _DueTrigger(seat),
             args=(seat,),
             id=str(repository_id),
             name="poll",
+            replace_existing=True,
         )
 
     def remove(self, repository_id: int) -> None:
         """Unseat a repository; a poll that is under way ends by itself."""
-        if self._seats.pop(repository_id, None) is not None:
-            self._scheduler.remove_job(str(repository_id))
+        seat = self._seats.get(repository_id)
+        if seat is not None and seat.is_seated:
+            seat.is_seated = False
+            with suppress(JobLookupError):
+                self._scheduler.remove_job(str(repository_id))
 
     def wake(self, repository_id: int, reason: str = "wake") -> None:
         """Bring a repository's next poll forward to now; if one is under way, add another."""
         seat = self._seats.get(repository_id)
-        if seat is None:
+        if seat is None or not seat.is_seated:
             return
         with seat.lock:
             if seat.is_taken:
@@ -165,6 +186,24 @@ class Scheduler:
                 return
             seat.reason = reason
         self._move(seat, self._now())
+
+    def mind_the_clock(self) -> None:
+        """Bring plans forward that lie further ahead than any wait: the clock was set back.
+
+        To be called every few seconds; else all polling would rest until the clock has caught up.
+        """
+        at = self._now()
+        stranded = [
+            seat
+            for seat in list(self._seats.values())
+            if seat.is_seated
+            and not seat.is_taken
+            and seat.planned_at - at > seat.wait + CLOCK_TOLERANCE
+        ]
+        if stranded:
+            log.warning("clock was set back", extra={"repositories": len(stranded)})
+        for number, seat in enumerate(stranded):
+            self._move(seat, at + seat.wait * (number / len(stranded)))
 
     def start(self) -> None:
         """Start calling."""
@@ -181,7 +220,9 @@ class Scheduler:
     @property
     def is_alive(self) -> bool:
         """Whether it calls."""
-        return bool(self._scheduler.running)
+        # APScheduler itself tells only that it was started, not that its thread still lives.
+        thread: threading.Thread | None = getattr(self._scheduler, "_thread", None)
+        return bool(self._scheduler.running) and thread is not None and thread.is_alive()
 
     def _run(self, seat: _Seat) -> None:
         with self._ended:
@@ -205,14 +246,18 @@ class Scheduler:
     def _follow(self, seat: _Seat, follow: NextCall) -> None:
         with seat.lock:
             seat.is_taken = False
-            seat.wait = follow.wait
+            seat.wait = min(follow.wait, LONGEST_WAIT)
             woken, seat.woken = seat.woken, None
             seat.reason = woken or follow.reason
-        at = self._now() if woken else follow.at
-        if abs(at - seat.planned_at) > follow.wait * PLAN_TOLERANCE:
-            self._move(seat, at)
+            at = min(follow.at, self._now() + LONGEST_WAIT)
+            is_kept = not woken and abs(at - seat.planned_at) <= seat.wait * PLAN_TOLERANCE
+            if not is_kept:
+                seat.planned_at = at
+        if not is_kept:
+            self._move(seat, self._now() if woken else at)
 
     def _move(self, seat: _Seat, at: datetime) -> None:
+        seat.planned_at = at
         try:
             self._scheduler.modify_job(str(seat.repository_id), next_run_time=at)
         except JobLookupError:

@@ -11,6 +11,7 @@ from app.domain.errors import Conflict, NotFound
 from app.domain.health import Status
 from app.runtime import Runtime
 from app.services.periodic import Periodic
+from app.services.scheduler import Scheduler
 from app.settings import from_mapping
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.receiver import RecordingReceiver
@@ -26,6 +27,7 @@ def running(
     receiver: RecordingReceiver,
     *,
     interval: str = "10m",  # so that only a wake polls again
+    enabled: bool = True,
 ) -> Iterator[Runtime]:
     runtime = Runtime(
         from_mapping(
@@ -33,7 +35,7 @@ def running(
                 "storage": {"url": f"sqlite:///{(tmp_path / 'r.db').as_posix()}"},
                 "polling": {"interval": interval},
                 "receivers": {"ci": {"url": receiver.url}},
-                "repositories": [{"url": str(repository.path), "name": NAME}],
+                "repositories": [{"url": str(repository.path), "name": NAME, "enabled": enabled}],
             },
             {},
         )
@@ -93,6 +95,23 @@ def test_a_paused_repository_is_not_polled_until_it_is_resumed(
         receiver.wait_for(1, deadline_s=5)
 
     assert paused == "paused"
+
+
+def test_to_resume_a_repository_that_the_file_disables_polls_nothing(
+    tmp_path: Path,
+    repository: GitRepository,
+    receiver: RecordingReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with running(tmp_path, repository, receiver) as runtime:
+        runtime.pause_repository(NAME)
+    seated: list[int] = []
+    monkeypatch.setattr(Scheduler, "add", lambda _, number, **__: seated.append(number))
+
+    with running(tmp_path, repository, receiver, enabled=False) as runtime:
+        runtime.resume_repository(NAME)
+
+    assert seated == []
 
 
 def test_a_restart_polls_what_was_paused_no_more_than_before(

@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from apscheduler.schedulers.background import BackgroundScheduler
+
 from app.services.scheduler import Call, NextCall, Scheduler
 from tests.fakes.waiting import wait_until
 
@@ -197,3 +200,118 @@ def test_a_removed_repository_is_polled_no_more() -> None:
         wait_until(lambda: 2 in calls)
 
     assert calls == [1, 2]
+
+
+def test_a_repository_seated_again_during_its_poll_is_not_polled_twice_at_once() -> None:
+    begun, release = threading.Semaphore(0), threading.Semaphore(0)
+    at_once: list[int] = []
+    reasons: list[str] = []
+    busy = threading.Lock()
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        at_once.append(1 if busy.acquire(blocking=False) else 2)
+        reasons.append(call.reason)
+        begun.release()
+        release.acquire(timeout=5)
+        busy.release()
+        return after(LONG)
+
+    with running(poll) as scheduler:
+        assert begun.acquire(timeout=5)
+        scheduler.remove(1)
+        for _ in range(2):
+            scheduler.add(1, due_at=now(), wait=LONG, reason="resume")
+        assert not begun.acquire(timeout=0.1)
+        release.release()
+        assert begun.acquire(timeout=5)
+        release.release()
+
+    assert at_once == [1, 1]
+    assert reasons == ["start", "resume"]
+
+
+def test_a_clock_that_was_set_back_leaves_no_repository_waiting() -> None:
+    calls: list[int] = []
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append(repository_id)
+        if len(calls) <= 3:
+            return NextCall(now() + LONG, SHORT)  # as planned by a clock an hour ahead
+        return after(LONG)
+
+    with running(poll, repositories=3) as scheduler:
+
+        def have_all_come_again() -> bool:
+            scheduler.mind_the_clock()
+            return len(calls) == 6
+
+        wait_until(have_all_come_again)
+
+    assert sorted(calls) == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_plan_within_its_wait_is_left_alone() -> None:
+    calls: list[int] = []
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append(repository_id)
+        return after(LONG)
+
+    with running(poll) as scheduler:
+        wait_until(lambda: calls == [1])
+        scheduler.mind_the_clock()
+        scheduler.add(2, due_at=now(), wait=LONG, reason="start")
+        wait_until(lambda: 2 in calls)
+
+    assert calls == [1, 2]
+
+
+def test_a_wait_beyond_the_calendar_stops_nothing() -> None:
+    calls: list[int] = []
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append(repository_id)
+        return NextCall(datetime.max.replace(tzinfo=UTC), timedelta.max)
+
+    with running(poll) as scheduler:
+        for turn in range(1, 4):
+            wait_until(lambda turn=turn: len(calls) == turn)  # type: ignore[misc] # its own turn
+            scheduler.wake(1)
+        wait_until(lambda: len(calls) == 4)
+
+        assert scheduler.is_alive
+
+
+def test_a_scheduler_whose_thread_died_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(lambda repository_id, call: after(LONG)) as scheduler:
+        assert scheduler.is_alive
+
+    monkeypatch.setattr(BackgroundScheduler, "_main_loop", lambda _: None)
+    with running(lambda repository_id, call: after(LONG)) as scheduler:
+        wait_until(lambda: not scheduler.is_alive)
+
+
+def test_a_system_without_another_thread_costs_no_repository_its_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    made: list[str] = []
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        if thread.name.startswith("poll-"):
+            made.append(thread.name)
+            if 1 < len(made) < 6:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append(repository_id)
+        return after(LONG)
+
+    with running(poll, workers=4, repositories=20):
+        wait_until(lambda: len(calls) == 20)
+
+    assert sorted(calls) == list(range(1, 21))
