@@ -21,6 +21,7 @@ def deliveries() -> Response:
         query=query,
         states=[state.value for state in DeliveryState],
         receivers=status.receiver_names(),
+        closed={one.name for one in status.receivers() if one.is_closed},
         next_url=here(cursor=page.next) if page.next else None,
         first_url=here(cursor=None) if "cursor" in query else None,
     )

@@ -78,6 +78,11 @@ def relative(at: datetime | None, now: datetime) -> Markup:
     return _time(at, f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}")
 
 
+def next_try(at: datetime | None, now: datetime) -> Markup:
+    """Show when a delivery is tried; one that could be at once waits for those before it."""
+    return Markup("in its turn") if at is not None and at <= now else relative(at, now)
+
+
 def lasting(since: datetime, now: datetime) -> Markup:
     """Show for how long something has been so, the very second of its beginning on hover."""
     return _time(since, f"for {span(max(1.0, (now - since).total_seconds()))}")
@@ -107,12 +112,12 @@ def span(seconds: float | None) -> str:
 
 
 def count(number: int, *, stops_at: int = 10_000) -> str:
-    """Spell a number; a count that stopped says so.
+    """Spell a number; a count that stopped says so, and one that never stops has 0 for that.
 
-    >>> count(1234), count(10_000)
-    ('1,234', '10,000+')
+    >>> count(1234), count(10_000), count(10_000, stops_at=0), count(0, stops_at=0)
+    ('1,234', '10,000+', '10,000', '0')
     """
-    return f"{number:,}+" if number == stops_at else f"{number:,}"
+    return f"{number:,}+" if stops_at and number == stops_at else f"{number:,}"
 
 
 def short(commit_id: str) -> str:
@@ -163,6 +168,7 @@ def event_path(event_id: str) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "state": state,
     "exactly": exactly,
+    "next_try": next_try,
     "relative": relative,
     "lasting": lasting,
     "span": span,

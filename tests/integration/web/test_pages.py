@@ -22,6 +22,8 @@ from tests.integration.web.conftest import (
 from tests.integration.web.markup import Page
 from tests.integration.web.story import NOON, Fleet, Story
 
+LATER = NOON + timedelta(minutes=10)
+
 EVERY_PAGE = [
     ("/", "Overview"),
     ("/repositories", "Repositories"),
@@ -222,6 +224,40 @@ def test_what_waits_for_a_closed_receiver_says_so(empty: Story, client_over: Cli
     assert page.faults == []
     assert "tekton is paused (a person paused it), so this waits until it is resumed" in page.text
     assert "/receivers" in page.links
+
+
+def test_a_list_of_deliveries_says_what_each_waits_for(
+    empty: Story, client_over: ClientOver
+) -> None:
+    event = empty.event(empty.repository("acme/site"), state="open")
+    owed = {"finished_at": None, "last_status": None}
+    empty.receiver("tekton", paused_at=NOON)
+    empty.delivery(event, **owed, state="pending", next_attempt_at=NOON)
+    empty.delivery(event, **owed, receiver="audit", state="waiting", next_attempt_at=LATER)
+    empty.delivery(event, **owed, receiver="audit", state="pending", next_attempt_at=NOON)
+
+    html = client_over(empty).get("/deliveries").text
+
+    rows = html.partition("<tbody>")[2].split("</tr>")[:3]
+    assert [re.sub(r"<[^>]*>", "", row.rpartition("<td>")[2]) for row in rows] == [
+        "in its turn",
+        "in 10 min",
+        "when resumed",
+    ]
+
+
+def test_a_repository_that_was_never_read_blames_no_pattern(
+    empty: Story, client_over: ClientOver
+) -> None:
+    trouble = {"error_code": "forge_denied", "error_since": NOON, "last_outcome": "failed"}
+    empty.repository("acme/site", **trouble, digest=None, watched=None, refs_count=0)
+    client = client_over(empty)
+
+    page = read(client, "/repositories/acme/site")
+
+    assert "They show here after the first poll that succeeds." in page.text
+    assert "No ref matches" not in page.text
+    assert "0+" not in page.text
 
 
 def test_very_many_refs_are_shown_some_at_a_time(empty: Story, client_over: ClientOver) -> None:
