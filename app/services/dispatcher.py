@@ -266,10 +266,17 @@ class Dispatcher:
             except LeaseLost:
                 self._lease_lost()
                 return
+            except StorageError as error:
+                log.warning("outbox cannot be reached", extra={"error": str(error)})
+                self._start_over()
             except Exception as error:
                 log.exception("dispatcher could not go on", extra={"error": str(error)})
-                self._stock_at = self._now()
-                self._rest(STORAGE_PAUSE_S)
+                self._start_over()
+
+    def _start_over(self) -> None:
+        """Rest for a moment, and then read everything owed anew."""
+        self._stock_at = self._now()
+        self._rest(STORAGE_PAUSE_S)
 
     def _is_stock_due(self) -> bool:
         """Tell whether it is time, or the clock was set back since that was planned."""
