@@ -102,6 +102,7 @@ class Runtime:
         self._term: Term | None = None
         self._term_lock = threading.Lock()
         self._is_started = False
+        self._is_stopping = False
         self._leadership = Leadership(
             lease=self._lease(),
             on_gain=self._begin_term,
@@ -130,6 +131,7 @@ class Runtime:
 
     def stop(self, timeout_s: float = DRAIN_S) -> None:
         """Poll no more, finish what is in flight, write what is noted, give the lease back."""
+        self._is_stopping = True  # nobody shall send requests here while the rest is finished
         self._leadership.stop(timeout_s)
         self._database.close()
 
@@ -222,7 +224,7 @@ class Runtime:
         """Tell whether it can poll and deliver, or stand by, and in which role."""
         if not self._is_started:
             return False, "starting"
-        if not self._leadership.is_alive:
+        if self._is_stopping or not self._leadership.is_alive:
             return False, "stopping"
         return True, "active" if self._term else "standby"
 
