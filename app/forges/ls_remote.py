@@ -22,7 +22,8 @@ log = logging.getLogger(__name__)
 
 WAY = "ls-remote"
 LIMIT_BYTES = 16 * 1024 * 1024
-# A choice: sshd refuses further sign-ins at random from ten unfinished ones on (MaxStartups).
+# For each server; a choice: sshd refuses further sign-ins at random from ten unfinished ones on
+# (MaxStartups). One that hangs then holds up only those who ask it too.
 MOST_AT_ONCE = 8
 
 PROTOCOLS = "file:git:http:https:ssh"  # not ext::, which runs any command it is given
@@ -65,7 +66,7 @@ class LsRemote:
         self._environ = dict(os.environ if environ is None else environ)
         self._sign_in = sign_in
         self._ca_file = ca_file
-        self._slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+        self._slots: dict[str, threading.BoundedSemaphore] = {}  # by host
 
     @property
     def is_available(self) -> bool:
@@ -107,7 +108,9 @@ class LsRemote:
     ) -> process.Finished:
         deadline = time.monotonic() + timeout_s
         late = ForgeUnavailable(f"timed out after {timeout_s:.3g} s")
-        if not self._slots.acquire(timeout=timeout_s):
+        fresh = threading.BoundedSemaphore(MOST_AT_ONCE)
+        slots = self._slots.setdefault(repository.remote.host, fresh)
+        if not slots.acquire(timeout=timeout_s):
             raise late
         try:
             return process.run(
@@ -127,7 +130,7 @@ class LsRemote:
         except OSError as error:
             raise ForgeUnavailable(f"git could not be started: {error.strerror}") from error
         finally:
-            self._slots.release()
+            slots.release()
 
     def _environment(self, repository: Repository, timeout_s: float) -> dict[str, str]:
         """Return an environment in which git asks nobody anything and says it in English."""

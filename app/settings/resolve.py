@@ -153,7 +153,10 @@ class _Choices:
                 branches=_tuple(entry.get("branches"), self.defaults.branches),
                 tags=_tuple(entry.get("tags"), self.defaults.tags),
             ),
-            receivers=tuple(entry.get("receivers") or self.defaults.receivers or self.receivers),
+            # One that is named twice is owed each event once.
+            receivers=tuple(
+                dict.fromkeys(entry.get("receivers") or self.defaults.receivers or self.receivers)
+            ),
             interval=entry.get("interval", self.polling.interval),
             priority=entry.get("priority", 1.0),
             labels=entry.get("labels") or {},

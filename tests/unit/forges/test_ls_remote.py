@@ -1,5 +1,6 @@
 """The git command is asked without a secret in its arguments, and its words are understood."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ import pytest
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeError, ForgeUnavailable
 from app.domain.repository import Repository
 from app.domain.secret import Secret
-from app.forges import process
+from app.forges import ls_remote, process
 from app.forges.exchange import origin
 from app.forges.git_http import SignIn
-from app.forges.ls_remote import LsRemote, explain, parse
+from app.forges.ls_remote import MOST_AT_ONCE, LsRemote, explain, parse
 from tests.fakes.git_repository import git_environment
 
 ONE, TWO = "1" * 40, "2" * 40
@@ -219,13 +220,43 @@ def test_without_a_git_command_there_is_a_clear_word(tmp_path: Path) -> None:
     assert client.is_forced(Repository("x", "/x"), before=ONE, after=TWO, timeout_s=1) is None
 
 
-def test_a_helper_program_in_an_address_is_never_run(tmp_path: Path) -> None:
+def test_a_helper_program_in_an_address_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trace = tmp_path / "ran"
-    # parse_remote refuses this too; here it is the git command that must.
-    evil = Repository("evil", f"ext::sh -c 'touch {trace}'")
+    # parse_remote refuses such an address; here it is the git command that must.
+    monkeypatch.setattr(ls_remote, "address", lambda _: f"ext::sh -c 'touch {trace}'")
     client = LsRemote(environ=git_environment())
 
     with pytest.raises(ForgeError):
-        client.list_refs(evil, validator={}, timeout_s=10)
+        client.list_refs(SSH, validator={}, timeout_s=10)
 
     assert not trace.exists()
+
+
+def test_a_server_that_hangs_holds_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    are_asking, may_answer = threading.Semaphore(0), threading.Event()
+
+    def run(command: list[str], **_: Any) -> process.Finished:
+        if "dead.example.com" in command[-1]:
+            are_asking.release()
+            assert may_answer.wait(5)
+        return process.Finished(0, b"", b"")
+
+    monkeypatch.setattr(process, "run", run)
+    client = LsRemote(environ={})
+    dead = Repository("dead", "ssh://git@dead.example.com/site.git")
+    threads = [threading.Thread(target=poll, args=(client, dead)) for _ in range(MOST_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert are_asking.acquire(timeout=5)
+
+    try:
+        client.list_refs(SSH, validator={}, timeout_s=0.5)
+        with pytest.raises(ForgeUnavailable, match="timed out"):
+            client.list_refs(dead, validator={}, timeout_s=0.01)
+    finally:
+        may_answer.set()
+        for thread in threads:
+            thread.join(5)

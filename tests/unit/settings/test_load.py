@@ -196,6 +196,14 @@ def test_a_repository_takes_what_it_does_not_say_from_the_defaults(loaded: Load)
     assert (two.receivers, two.interval) == (("ci",), timedelta(minutes=1))
 
 
+def test_a_receiver_that_is_named_twice_is_owed_each_event_once(loaded: Load) -> None:
+    settings = loaded(
+        RECEIVERS + "repositories: [{url: 'https://github.com/a/b', receivers: [ci, chat, ci]}]\n"
+    )
+
+    assert settings.repositories[0].receivers == ("ci", "chat")
+
+
 def test_no_receivers_named_means_all(loaded: Load) -> None:
     settings = loaded(RECEIVERS + "repositories: [{url: 'https://x.io/a', receivers: []}]\n")
 
