@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from app.cli.options import config_option, database_option, load_settings
+from app.cli.options import config_option, database_option, load_for_database
 from app.runtime import utc_now
 from app.storage import migrate
 from app.storage.database import Database
@@ -19,7 +19,7 @@ def command() -> None:
 
 @contextmanager
 def _open(config: Path, database: str | None) -> Iterator[Database]:
-    opened = Database(load_settings(config, database=database).storage.url.reveal(), now=utc_now)
+    opened = Database(load_for_database(config, database).storage.url.reveal(), now=utc_now)
     try:
         yield opened
     finally:

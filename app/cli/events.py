@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from app.cli.options import config_option, database_option, json_option, load_settings
+from app.cli.options import config_option, database_option, json_option, load_for_database
 from app.domain.event import EventKind, EventState
 from app.domain.refs import short_name
 from app.runtime import Runtime
@@ -37,7 +37,7 @@ def command(
     as_json: bool,
 ) -> None:
     """List the events, newest first."""
-    runtime = Runtime(load_settings(config, database=database))
+    runtime = Runtime(load_for_database(config, database))
     try:
         page = runtime.status.events(
             repository=repository, ref=ref, kind=kind, state=state, limit=limit

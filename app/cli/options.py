@@ -58,6 +58,15 @@ def load_settings(
     return settings
 
 
+def load_for_database(path: Path, database: str | None) -> Settings:
+    """Load what a command needs that only looks at the database: no file, if that is named.
+
+    Raises:
+        ConfigurationInvalid: It cannot be used.
+    """
+    return load_settings(None if database else path, database=database)
+
+
 def load_to_serve(
     path: Path | None, *, listen: str | None = None, database: str | None = None
 ) -> Settings:

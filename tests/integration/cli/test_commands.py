@@ -113,6 +113,23 @@ def test_the_schema_is_brought_up_to_date_and_checked(invoke: Invoke) -> None:
     assert checked.output == "The schema is what this version expects.\n"
 
 
+def test_a_database_that_is_named_needs_no_configuration_file(
+    invoke: Invoke, repository: GitRepository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invoke("poll", "acme/website")
+    repository.commit("feature/x")
+    invoke("poll", "acme/website")
+    monkeypatch.chdir(tmp_path)
+    Path("reposentry.yaml").unlink()
+    database = ("--database", "sqlite:///r.db")
+
+    listed = CliRunner().invoke(commands, ["events", *database])
+    checked = CliRunner().invoke(commands, ["db", "check", *database])
+
+    assert "feature/x" in listed.output
+    assert checked.output == "The schema is what this version expects.\n"
+
+
 def test_nobody_polls_beside_a_process_that_holds_the_lease(invoke: Invoke, tmp_path: Path) -> None:
     from app.runtime import Runtime
     from app.settings import load
