@@ -192,7 +192,8 @@ def _set_up_mysql(engine: Engine, role: Role) -> None:
     # Strict, whatever the server's own mode: a value that does not fit is refused, never cut.
     statements = ["SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'"]
     if role is not Role.MIGRATE:
-        statements.append(f"SET innodb_lock_wait_timeout = {LOCK_S}")
+        # Rows, and whole tables, which a dump locks and which by default are waited for all day.
+        statements.append(f"SET innodb_lock_wait_timeout = {LOCK_S}, lock_wait_timeout = {LOCK_S}")
     if role is Role.READ:
         statements.append("SET SESSION TRANSACTION READ ONLY")
     _on_connect(engine, statements)

@@ -68,6 +68,7 @@ def write_configuration(
     repositories: Iterable[Mapping[str, Any]],
     receivers: Mapping[str, str],
     interval: str = "500ms",
+    receiver_timeout: str = "1s",
     **sections: Mapping[str, Any],
 ) -> Path:
     """Write a configuration whose waits are short, and return the file.
@@ -75,10 +76,10 @@ def write_configuration(
     ``receivers`` maps names to URLs. YAML reads JSON, so JSON it is.
     """
     retry = {"first": "200ms", "longest": "1s", "give_up": "1h"}
-    taking = {"secret": SECRET, "timeout": "1s", "retry": retry}
+    taking = {"secret": SECRET, "timeout": receiver_timeout, "retry": retry}
     settings = {
         "storage": {"url": database},
-        "polling": {"interval": interval, "max_interval": "2s", "timeout": "2s"},
+        "polling": {"interval": interval, "max_interval": "2s", "timeout": "1s"},
         "receivers": {name: {"url": url, **taking} for name, url in receivers.items()},
         "defaults": {"branches": ["*"], "tags": ["*"]},
         "repositories": list(repositories),
