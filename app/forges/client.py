@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 from app.domain.repository import Repository
@@ -17,6 +18,7 @@ class RefsReply:
     of the tag object itself, never peeled, whatever the way of reading. ``validator`` is what to
     send next time (empty: ask unconditionally). ``default_branch`` is a full ref name, where it was
     told. ``read_by`` names the way: rest, ls-refs or ls-remote; ``requests`` counts what it took.
+    ``lag`` is how old the answer may be, where a forge keeps its answers for a while.
     """
 
     refs: Refs | None
@@ -24,6 +26,7 @@ class RefsReply:
     validator: Mapping[str, str] = field(default_factory=dict)
     default_branch: str | None = None
     requests: int = 1
+    lag: timedelta = timedelta(0)
 
 
 class GitClient(Protocol):

@@ -32,13 +32,14 @@ class Way:
     """One way of reading, ``name`` as its replies' ``read_by``.
 
     ``after`` says which failures of the way before it make it worth asking. The empty answer of a
-    way that ``is_doubted`` must be borne out by another.
+    way that ``is_doubted`` must be borne out by another. ``lag`` is how old its answers may be.
     """
 
     name: str
     client: GitClient
     after: tuple[type[ForgeError], ...] = (ForgeError,)
     is_doubted: bool = False
+    lag: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Fallback:
                 failure = failure or refused
                 requests += 1
                 continue
-            return replace(reply, requests=reply.requests + requests)
+            return replace(reply, requests=reply.requests + requests, lag=way.lag)
         self._forgive(repository)
         raise failure or ForgeUnavailable("there is no way to read this repository")
 

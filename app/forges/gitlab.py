@@ -1,7 +1,7 @@
 """GitLab: gitlab.com, and GitLab on a server of one's own."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +15,8 @@ from app.forges.ways import Tools, git_way, rest_way
 from app.settings.types import Forge
 from app.transport import Transport
 
+# GitLab keeps its list of branches for 30 s and 5 more (cache_action_if in lib/api/branches.rb).
+LAG = timedelta(seconds=35)
 USERNAME = "oauth2"  # with which git takes a token for a password
 
 
@@ -23,7 +25,7 @@ def client(forge: Forge, tools: Tools) -> GitClient:
     git = git_way(forge, tools, username=USERNAME)
     if forge.api_url is None:
         return Fallback([git], now=tools.now)
-    rest = rest_way(GitLab(tools.transport, forge, now=tools.now))
+    rest = rest_way(GitLab(tools.transport, forge, now=tools.now), lag=LAG)
     return Fallback([git, rest], now=tools.now)
 
 

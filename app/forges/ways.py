@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain.errors import ForgeAnswerInvalid
 from app.forges.client import GitClient
@@ -38,9 +38,9 @@ def git_way(forge: Forge, tools: Tools, *, username: str) -> Way:
     return Way(LS_REFS, GitHttp(tools.transport, now=tools.now, sign_in=sign_in))
 
 
-def rest_way(client: GitClient) -> Way:
+def rest_way(client: GitClient, *, lag: timedelta = timedelta(0)) -> Way:
     """Return the way by a forge's API; that a repository is empty must be borne out by git."""
-    return Way(REST, client, is_doubted=True)
+    return Way(REST, client, is_doubted=True, lag=lag)
 
 
 def _sign_in(forge: Forge, username: str) -> SignIn | None:

@@ -82,6 +82,8 @@ class BranchMonitor:
         # Repositories whose last step may have been written or not: nobody can tell when a
         # connection breaks in the very commit.
         self._unsure: set[int] = set()
+        # When each repository was last read by a way whose answers are never old.
+        self._fresh_at: dict[int, datetime] = {}
 
     def poll(self, repository: Repository, known: Watched, *, catch_up: bool = False) -> Finding:
         """Ask once and write down what is new; nothing is written when nothing is.
@@ -100,11 +102,14 @@ class BranchMonitor:
             repository.refs
         )
         client = self._client_for(repository)
+        asked_at = self._now()
         reply = client.list_refs(
             repository,
             validator=_validator_of(known) if is_same_question else {},
             timeout_s=self._timeout_s,
         )
+        if not reply.lag:
+            self._fresh_at[known.id] = asked_at
         if reply.refs is None:
             self._doubted.discard(known.id)
             return Finding(_seen(known, reply))
@@ -113,6 +118,9 @@ class BranchMonitor:
         if is_same_question and to_digest == known.digest:
             self._doubted.discard(known.id)
             return Finding(_seen(known, reply))
+        if self._may_be_older(known, reply, asked_at):
+            log.debug("answer may be older than ours", extra={"repository": repository.name})
+            return Finding(known)
         self._doubt(known, reply.refs)
         return self._advance(repository, known, reply, after, to_digest, catch_up=catch_up)
 
@@ -134,6 +142,16 @@ class BranchMonitor:
             default_branch=written.default_branch,
             last_change_at=written.last_change_at,
         )
+
+    def _may_be_older(self, known: Watched, reply: RefsReply, asked_at: datetime) -> bool:
+        """Tell whether an answer may be from before the snapshot, and its changes backwards.
+
+        It is asked for again, and believed once it can only be newer.
+        """
+        is_by_another = known.read_by != reply.read_by
+        at_the_start = known.last_poll_at if is_by_another else None
+        fresh_at = self._fresh_at.get(known.id, at_the_start)
+        return fresh_at is not None and timedelta(0) <= asked_at - fresh_at < reply.lag
 
     def _doubt(self, known: Watched, refs: Refs) -> None:
         """Refuse an answer without any ref the first time: servers lie so when they are unwell."""

@@ -1,6 +1,7 @@
 """A git client that says what it is told to."""
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
@@ -17,6 +18,8 @@ class FakeGitClient:
         self.forced: bool | None = None
         self.on_forced: Callable[[], None] = lambda: None
         self.validators: list[Mapping[str, str]] = []
+        self.read_by = "rest"
+        self.lag = timedelta(0)
         self.default_branch: str | None = "refs/heads/main"
 
     def list_refs(
@@ -27,8 +30,14 @@ class FakeGitClient:
             raise self.error
         tag = {"etag": self.etag}
         if dict(validator) == tag:
-            return RefsReply(None, "rest", validator=tag)
-        return RefsReply(dict(self.refs), "rest", validator=tag, default_branch=self.default_branch)
+            return RefsReply(None, self.read_by, validator=tag, lag=self.lag)
+        return RefsReply(
+            dict(self.refs),
+            self.read_by,
+            validator=tag,
+            default_branch=self.default_branch,
+            lag=self.lag,
+        )
 
     def is_forced(
         self, repository: Repository, *, before: str, after: str, timeout_s: float

@@ -251,3 +251,14 @@ def test_whether_a_move_was_forced_is_told_by_the_first_that_can(
     rest.forced, git.forced = None, True
 
     assert both.is_forced(SITE, before="a", after="b", timeout_s=5) is True
+
+
+def test_an_answer_says_how_old_its_way_lets_it_be(
+    rest: FakeClient, git: FakeClient, clock: Clock
+) -> None:
+    lag = timedelta(seconds=35)
+    client = Fallback([Way("git", git), Way("rest", rest, lag=lag)], now=clock)
+    fresh = poll(client)
+    git.answer = ForgeUnavailable("timed out")
+
+    assert (fresh.lag, poll(client).lag) == (timedelta(0), lag)

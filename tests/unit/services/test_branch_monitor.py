@@ -1,6 +1,7 @@
 """What one poll makes of one answer."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -40,6 +41,9 @@ class Scene:
         self.receivers = {"ci": CI}
         self.trigger = trigger
         self.fence = FENCE
+        self.monitor = self._monitor()
+
+    def restart(self) -> None:
         self.monitor = self._monitor()
 
     def _monitor(self) -> BranchMonitor:
@@ -210,6 +214,40 @@ def test_a_server_that_lied_once_and_recovered_invents_nothing() -> None:
     assert told(recovered) == []
     with pytest.raises(ForgeAnswerInvalid):
         scene.poll()
+
+
+def test_an_answer_that_may_be_older_than_ours_takes_nothing_back() -> None:
+    """GitLab's API may tell what git has told otherwise half a minute before."""
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.poll(main="b2")
+    scene.client.read_by, scene.client.lag = "api", timedelta(seconds=35)
+    scene.clock.go(seconds=15)
+
+    kept = [told(scene.poll(main="a1"))]
+    scene.clock.go(seconds=15)
+    kept.append(told(scene.poll()))
+    scene.clock.go(seconds=15)
+    believed = scene.poll(main="c3")
+
+    assert kept == [[], []]
+    assert [(e.before[:2], e.after[:2]) for e in believed.events] == [("b2", "c3")]
+
+
+def test_after_a_restart_an_answer_may_be_older_than_ours_as_well() -> None:
+    scene = Scene(some_refs(main="b2"))
+    scene.poll()
+    scene.known = replace(scene.known, last_poll_at=scene.clock())
+    scene.restart()
+    scene.client.read_by, scene.client.lag = "api", timedelta(seconds=35)
+
+    scene.clock.go(seconds=5)
+    kept = scene.poll(main="a1")
+    scene.clock.go(days=-1)
+    believed = scene.poll()
+
+    assert told(kept) == []
+    assert told(believed) == [("branch_updated", "main")]
 
 
 def test_a_forge_that_does_not_answer_leaves_everything_as_it_was() -> None:
