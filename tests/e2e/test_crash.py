@@ -40,7 +40,7 @@ SEED = int(os.environ.get("REPOSENTRY_CRASH_SEED", "0")) or random.SystemRandom(
     1, 10**6
 )
 # More rounds than by default ask for every step; otherwise each database has steps of its own.
-STRIDE = 1 if ROUNDS > 2 else 5
+STRIDE = 1 if ROUNDS > 2 else 8
 FIRST_STEP = {"sqlite": 1, "postgresql": 2, "mysql": 3}
 # Reading, writing, claiming, sending and concluding two changes; fewer would prove nothing.
 FEWEST_DEATHS = 15

@@ -1,5 +1,10 @@
 """Two processes on one database: one works, and when it dies the other does within seconds."""
 
+import contextlib
+import os
+import signal
+import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -132,3 +137,52 @@ def test_a_process_that_stops_politely_hands_over_at_once(
 
     tell(f"hand-over on {database_url.partition(':')[0]}: after {took_s:.1f} s")
     assert code == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be stopped and continued")
+def test_a_stalled_process_that_wakes_up_leaves_the_work_to_the_other(tmp_path: Path) -> None:
+    (tmp_path / "git").mkdir()
+    database = tmp_path / "stalled.db"
+    with GitServer(tmp_path / "git") as server, RecordingReceiver(SECRET) as receiver:
+        repository = PushedRepository(server, "stalled")
+        file = write_configuration(
+            tmp_path,
+            database=f"sqlite:///{database.as_posix()}",
+            repositories=entries([repository]),
+            receivers={"ci": receiver.url},
+        )
+        first = RunningSentry("run", "-c", str(file), folder=tmp_path)
+        second = RunningSentry("run", "-c", str(file), folder=tmp_path)
+        with first, second:
+            active, standby = wait_roles(first.wait_ready(), second.wait_ready())
+            wait_watched(active, [repository.name])
+            stall(active, database)
+            repository.commit()
+            during = wait_arrived([repository.truth], [receiver])
+
+            os.kill(active.pid, signal.SIGCONT)
+            for _ in range(5):  # whoever still believed in its lease would find these first
+                repository.commit()
+                after = wait_arrived([repository.truth], [receiver])
+            eventually(lambda: active.role() == "standby", deadline_s=20, what="it knows its place")
+            role_of_the_other = standby.role()
+
+    assert during.complaints == after.complaints == []
+    assert role_of_the_other == "active"
+
+
+def stall(sentry: RunningSentry, database: Path) -> None:
+    """Stop a process in its tracks, at a moment when it does not hold SQLite's one lock."""
+
+    def look() -> bool:
+        os.kill(sentry.pid, signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(database, timeout=0.5)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                os.kill(sentry.pid, signal.SIGCONT)
+                return False
+            other.rollback()
+        return True
+
+    eventually(look, deadline_s=20, what="it is stopped without the lock")
