@@ -52,8 +52,11 @@ def check(config: Path, database: str | None) -> None:
     """Compare the schema with what this version expects; exit 1 where they differ."""
     with _open(config, database) as opened:
         differences = migrate.check(opened)
+        is_old = migrate.current(opened) != migrate.HEAD
     for difference in differences:
         click.echo(difference)
+    if is_old:
+        click.echo("reposentry db upgrade brings it up to date.", err=True)
     if differences:
         raise SystemExit(1)
     click.echo("The schema is what this version expects.")

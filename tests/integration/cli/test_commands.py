@@ -105,11 +105,15 @@ def test_an_event_is_owed_again_by_its_own_id_or_a_deliverys(
 
 def test_the_schema_is_brought_up_to_date_and_checked(invoke: Invoke) -> None:
     before = invoke("db", "current").output
+    old = invoke("db", "check")
     invoke("db", "upgrade")
     after = invoke("db", "current").output
     checked = invoke("db", "check")
 
     assert (before, after) == ("empty\n", "0001\n")
+    assert old.exit_code == 1
+    assert "the table events is missing\n" in old.output
+    assert old.output.endswith("reposentry db upgrade brings it up to date.\n")
     assert checked.output == "The schema is what this version expects.\n"
 
 
