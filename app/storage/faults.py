@@ -45,7 +45,8 @@ def translate(error: Exception, *, url: str = "", password: str | None = None) -
     if isinstance(error, DBAPIError):
         if _is_missing(error):
             return StorageOutdated(
-                f"the database has not the tables that this version needs: {message}"
+                "the database has not the tables that this version needs; "
+                f"reposentry db upgrade makes them: {message}"
             )
         return StorageUnavailable(f"the database {url} does not do its work: {message}")
     if isinstance(error, StatementError) and isinstance(error.orig, Exception):

@@ -86,7 +86,29 @@ def check(database: Database) -> list[str]:
     with database.alone() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         connection.rollback()
-    return [str(difference) for difference in differences]
+    return [sentence for difference in differences for sentence in _sentences(difference)]
+
+
+def _sentences(difference: Any) -> Iterator[str]:
+    """Say what Alembic found: a tuple for a thing, or a list of them for one column's changes.
+
+    >>> list(_sentences([("modify_nullable", None, "audit", "actor", {}, True, False)]))
+    ['the column audit.actor has nullable True, and should have False']
+    """
+    if isinstance(difference, list):
+        for one in difference:
+            yield from _sentences(one)
+        return
+    verb, _, kind = difference[0].partition("_")
+    if verb == "modify":
+        table, column, _, found, wanted = difference[2:]
+        yield f"the column {table}.{column} has {kind} {found}, and should have {wanted}"
+        return
+    thing = difference[-1]
+    holder = getattr(thing, "table", None)
+    name = thing.name if kind == "table" or holder is None else f"{holder.name}.{thing.name}"
+    fault = "is missing" if verb == "add" else "is none of this version's"
+    yield f"the {kind.replace('_', ' ')} {name} {fault}"
 
 
 def _config(connection: Connection) -> "Config":

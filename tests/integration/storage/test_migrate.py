@@ -81,8 +81,22 @@ def test_a_table_that_no_migration_makes_is_noticed(empty: Database) -> None:
     finally:
         metadata.remove(forgotten)
 
-    assert len(differences) == 1
-    assert "forgotten" in differences[0]
+    assert differences == ["the table forgotten is missing"]
+
+
+def test_what_differs_is_told_in_words(empty: Database) -> None:
+    migrate.ensure_current(empty)
+    with empty.alone() as connection:
+        connection.execute(text("ALTER TABLE audit DROP COLUMN actor"))
+        connection.execute(text("ALTER TABLE audit ADD COLUMN colour INTEGER"))
+        connection.execute(text("CREATE TABLE guest (id INTEGER)"))
+        connection.commit()
+
+    assert set(migrate.check(empty)) == {
+        "the column audit.actor is missing",
+        "the column audit.colour is none of this version's",
+        "the table guest is none of this version's",
+    }
 
 
 def test_a_newer_database_is_left_alone(database: Database) -> None:
