@@ -244,10 +244,9 @@ class Runtime:
         )
 
     def _database_health(self) -> Component:
-        try:
-            self._outbox.last_position()
-        except StorageError as error:
-            return Component("database", HealthStatus.FAILED, str(error))
+        trouble = self._leadership.database_trouble
+        if trouble is not None:
+            return Component("database", HealthStatus.FAILED, trouble)
         return Component("database", HealthStatus.OK)
 
     def _term_health(self) -> list[Component]:

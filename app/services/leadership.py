@@ -13,6 +13,9 @@ log = logging.getLogger(__name__)
 # A dead process is replaced after this long; a stalled one must have stopped sending by then.
 TTL = timedelta(seconds=5)
 RENEW_S = 1.5
+# The lease is asked for or renewed every RENEW_S or less; a database that leaves that unanswered
+# for so long does not do its work.
+LONGEST_SILENCE_S = 10.0
 
 
 class Lease(Protocol):
@@ -56,6 +59,8 @@ class Leadership:
         self._renewed_at: float | None = None
         self._fence: int | None = None
         self._first_try = threading.Event()
+        self._answered_at = monotonic()
+        self._refusal: str | None = None
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
     def start(self) -> None:
@@ -94,6 +99,16 @@ class Leadership:
         return renewed_at is not None and self._monotonic() - renewed_at < TTL.total_seconds()
 
     @property
+    def database_trouble(self) -> str | None:
+        """What ails the database, or None; known without asking it, which could take for ever."""
+        if self._refusal is not None:
+            return self._refusal
+        silent_s = self._monotonic() - self._answered_at
+        if silent_s > LONGEST_SILENCE_S:
+            return f"it has not answered for {silent_s:.0f} s"
+        return None
+
+    @property
     def is_alive(self) -> bool:
         """Whether the lease is sought or kept."""
         return self._thread.is_alive()
@@ -111,12 +126,23 @@ class Leadership:
 
     def _try(self) -> int | None:
         try:
-            return self._lease.try_acquire()
+            fence = self._lease.try_acquire()
         except StorageError as error:
             log.warning("lease cannot be asked for", extra={"error": str(error)})
-        except Exception:  # one of the loops that must not die
+            self._note(str(error))
+        except Exception as error:  # one of the loops that must not die
             log.exception("lease cannot be asked for")
+            self._note(str(error))
+        else:
+            self._note(None)
+            return fence
         return None
+
+    def _note(self, refusal: str | None) -> None:
+        """Note whether the database answered, for those who ask how it is."""
+        self._refusal = refusal
+        if refusal is None:
+            self._answered_at = self._monotonic()
 
     def _hold(self, fence: int, begun_at: float) -> bool:
         """Do the work of the active process until the lease is lost or given up.
@@ -161,9 +187,11 @@ class Leadership:
             is_kept = self._lease.renew()
         except Exception as error:  # noqa: BLE001 - one of the loops that must not die
             log.warning("lease could not be renewed", extra={"error": str(error)})
+            self._note(str(error))
             if not self.may_send:
                 self._over.set()
             return True
+        self._note(None)
         if is_kept:
             self._renewed_at = begun_at
             return True

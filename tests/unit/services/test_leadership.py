@@ -225,3 +225,19 @@ def test_a_defect_in_a_renewal_is_one_that_failed(scene: Scene) -> None:
     scene.lease.is_free = True
 
     wait_until(lambda: scene.gained == [1, 2])
+
+
+def test_a_database_that_refuses_or_is_silent_is_known_without_asking_it(scene: Scene) -> None:
+    scene.leadership.start()
+    wait_until(lambda: scene.lease.renewals > 0)
+    well = scene.leadership.database_trouble
+    scene.lease.is_down = True
+    wait_until(lambda: scene.leadership.database_trouble == "the database is restarting")
+    scene.lease.is_down = False
+    wait_until(lambda: scene.leadership.database_trouble is None)
+
+    scene.leadership.stop(5)
+    scene.seconds += leadership.LONGEST_SILENCE_S + 2
+
+    assert well is None
+    assert scene.leadership.database_trouble == "it has not answered for 12 s"
