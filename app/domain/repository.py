@@ -92,6 +92,8 @@ def _parse_url(text: str) -> Remote:
     host = parts.hostname.lower()
     port = None if parts.port == DEFAULT_PORTS[scheme] else parts.port
     path = parts.path.strip("/")
+    if not path:
+        raise ValueError("it names a host, and no repository there")
     shown_user = f"{parts.username}@" if scheme == "ssh" and parts.username else ""
     shown_host = f"[{host}]" if ":" in host else host
     shown_port = f":{port}" if port else ""

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Readable(Protocol):
 class RepositoryFilter:
     """Which repositories; None means any, but the retired are listed only by their state.
 
-    ``label`` is ``key`` or ``key:value``; ``text`` is looked for in name and URL, in any case.
+    ``label`` is ``key``, ``key:value`` or ``key=value``; ``text`` is looked for in name and URL,
+    in any case.
     """
 
     state: str | None = None
@@ -813,8 +815,8 @@ def _repository_conditions(wanted: RepositoryFilter, dialect: str) -> list[Colum
     if wanted.label is not None:
         # Labels are kept as compact JSON text, in which a quote within a value is escaped: what is
         # looked for can only be a key, or a key and its value. LIKE would ignore case on SQLite.
-        key, colon, value = wanted.label.partition(":")
-        part = json.dumps(key) + ":" + (json.dumps(value) if colon else "")
+        key, *value = re.split("[:=]", wanted.label, maxsplit=1)
+        part = json.dumps(key) + ":" + (json.dumps(value[0]) if value else "")
         position = func.strpos if dialect == "postgresql" else func.instr
         conditions.append(position(type_coerce(table.labels, Text), part) > 0)
     return conditions

@@ -68,6 +68,7 @@ def test_repositories_are_found_by_state_label_forge_and_text(
         (RepositoryFilter(state="paused"), ["acme/quiet"]),
         (RepositoryFilter(label="team"), ["acme/site"]),
         (RepositoryFilter(label="team:web"), ["acme/site"]),
+        (RepositoryFilter(label="team=web"), ["acme/site"]),
         (RepositoryFilter(label="team:WEB"), []),
         (RepositoryFilter(label="tea"), []),
         (RepositoryFilter(label="team:we"), []),

@@ -53,6 +53,8 @@ def test_a_password_leaves_the_address_and_shows_nowhere() -> None:
         "ext::sh -c evil",
         "ftp://h/a",
         "https:///a",
+        "https://github.com",
+        "https://github.com/",
         "https://-oProxyCommand=evil/a",
         "https://h/a?x=1",
         "https://h/a#x",
