@@ -1,9 +1,10 @@
 """How well a component is, and how well the whole is for it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 
 class Status(StrEnum):
@@ -26,6 +27,15 @@ class Component:
 
 # What is unwell there is not the program's own doing.
 OUTSIDE = frozenset({"forges", "receivers"})
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """How well the whole is, and each of its parts; ``active`` polls and delivers."""
+
+    status: Status
+    role: Literal["active", "standby"]
+    components: Sequence[Component]
 
 
 def overall(components: Iterable[Component]) -> Status:

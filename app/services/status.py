@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from app.domain.delivery import DeliveryState
@@ -42,15 +42,6 @@ HOURS_SHOWN = 24
 LATENCIES_KEPT = 2_000
 POLL_HOURS_SHOWN = timedelta(hours=48)
 HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """How well the whole is, and each of its parts; ``active`` polls and delivers."""
-
-    status: Health
-    role: Literal["active", "standby"]
-    components: Sequence[Component]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from typing import Protocol, cast
 
 from flask import Flask, current_app
 
-from app.services.status import HealthReport, Status
+from app.domain.health import HealthReport
+from app.services.status import Status
 from app.storage.records import PollRecord
 
 EXTENSION = "reposentry"

@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 
 from app import create_app
 from app.domain.errors import Conflict, InputInvalid
-from app.domain.health import Component, Status as Health
-from app.services.status import HealthReport, Status
+from app.domain.health import Component, HealthReport, Status as Health
+from app.services.status import Status
 from app.settings.types import Forge, Receiver, Settings
 from app.storage import migrate
 from app.storage.database import Database

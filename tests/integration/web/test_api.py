@@ -9,8 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app.domain.errors import Conflict, ForgeRateLimited, StorageUnavailable
-from app.domain.health import Component, Status as Health
-from app.services.status import HealthReport
+from app.domain.health import Component, HealthReport, Status as Health
 from app.storage.records import PollRecord, PollState
 from tests.integration.web.conftest import ClientOver, Clock, FakeServices, LiveStates
 from tests.integration.web.story import HOUR, NOON, SECOND, Fleet, Story
