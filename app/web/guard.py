@@ -39,6 +39,12 @@ def install(app: Flask, server: Server) -> None:
             raise MisdirectedRequest(
                 "This server listens on loopback only and does not answer to that Host."
             )
+        if hosts is not None and _is_from_elsewhere(server):
+            # Another WSGI server listens where it likes: waitress-serve on all addresses.
+            raise Forbidden(
+                "Nobody is asked for a token here, so only this machine is answered: see "
+                "server.listen, server.trusted_proxy and security.tokens."
+            )
         if "\0" in request.path or b"%00" in request.query_string:
             # No name holds one, and PostgreSQL refuses even to be asked for it.
             raise BadRequest("A NUL character names nothing.")
@@ -87,6 +93,12 @@ def _own_hosts(server: Server) -> frozenset[str] | None:
     public = urlsplit(server.public_url or "").hostname
     names = {"127.0.0.1", "localhost", "::1", server.host, public}
     return frozenset(name.lower() for name in names if name)
+
+
+def _is_from_elsewhere(server: Server) -> bool:
+    """Tell whether a request came over the network itself, and not by a proxy that we trust."""
+    sender = request.remote_addr or "localhost"
+    return server.trusted_proxy is None and not is_loopback(sender)
 
 
 def _host_of(netloc: str) -> str | None:

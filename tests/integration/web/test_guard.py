@@ -115,3 +115,17 @@ def test_a_server_that_listens_beyond_loopback_answers_to_any_name(
     client = client_listening(services, Server(host="0.0.0.0"))  # noqa: S104 - nothing listens
 
     assert client.get("/health", headers={"Host": "sentry.ci.svc:8080"}).status_code == 200
+
+
+def test_a_request_from_another_machine_is_refused_where_only_loopback_is_served(
+    services: FakeServices,
+) -> None:
+    def answer(server: Server, sender: str) -> int:
+        client = client_listening(services, server)
+        return client.get("/api/v1/events", environ_base={"REMOTE_ADDR": sender}).status_code
+
+    assert answer(Server(), "192.0.2.7") == 403
+    assert answer(Server(), "127.0.0.1") == 200
+    assert answer(Server(), "::1") == 200
+    assert answer(Server(trusted_proxy="127.0.0.1"), "192.0.2.7") == 200
+    assert answer(Server(host="0.0.0.0"), "192.0.2.7") == 200  # noqa: S104 - not bound
