@@ -7,14 +7,12 @@
     ├── NotFound
     ├── InputInvalid
     ├── Conflict
-    │   └── ReadOnly
     ├── PayloadUnrenderable
     ├── ForgeError
     │   ├── ForgeUnavailable
     │   ├── ForgeRateLimited
     │   ├── ForgeDenied
     │   └── ForgeAnswerInvalid
-    ├── ReceiverUnreachable
     └── StorageError
         ├── StorageUnavailable
         ├── StorageOutdated
@@ -90,12 +88,6 @@ class Conflict(RepoSentryError):
     code = "conflict"
 
 
-class ReadOnly(Conflict):
-    """The configuration file manages this; change it there."""
-
-    code = "read_only"
-
-
 class PayloadUnrenderable(RepoSentryError):
     """An event could not be spelled in a receiver's payload format."""
 
@@ -136,13 +128,6 @@ class ForgeAnswerInvalid(ForgeError):
     """The answer was cut off, too large, or not what the protocol says."""
 
     code = "forge_answer_invalid"
-    retryable = True
-
-
-class ReceiverUnreachable(RepoSentryError):
-    """A receiver gave no HTTP answer: connection, name, TLS or time."""
-
-    code = "receiver_unreachable"
     retryable = True
 
 

@@ -88,11 +88,6 @@ class Leadership:
         return self._first_try.wait(timeout_s)
 
     @property
-    def is_active(self) -> bool:
-        """Whether this process holds the lease, as far as it can know."""
-        return self._fence is not None
-
-    @property
     def may_send(self) -> bool:
         """Whether the lease is surely still held: no other process can have taken it yet."""
         renewed_at = self._renewed_at
