@@ -50,7 +50,10 @@ class NextCall:
 
 @dataclass(slots=True, eq=False)
 class _Seat:
-    """One repository's place in the schedule; ``lock`` guards what changes."""
+    """One repository's place in the schedule; ``lock`` guards what changes.
+
+    ``planned_at`` is what was decided last, and the schedule follows it.
+    """
 
     repository_id: int
     due_at: datetime
@@ -78,11 +81,15 @@ class _DueTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler 3 ships no t
         self._seat = seat
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
-        """Plan; the scheduler asks just after it has handed the job to the pool."""
-        if previous is None:
-            return self._seat.due_at
-        self._seat.planned_at = now + self._seat.wait
-        return self._seat.planned_at
+        """Plan; the scheduler asks just before it hands the job to the pool, and just after."""
+        seat = self._seat
+        with seat.lock:
+            if previous is None:
+                return seat.due_at
+            # A poll may be over when it is asked after; what it has decided stands.
+            if seat.is_taken or seat.planned_at <= now:
+                seat.planned_at = now + seat.wait
+            return seat.planned_at
 
 
 class _Pool(BaseExecutor):  # type: ignore[misc] # as above
@@ -185,7 +192,8 @@ class Scheduler:
                 seat.woken = reason
                 return
             seat.reason = reason
-        self._move(seat, self._now())
+            seat.planned_at = self._now()
+        self._move(seat)
 
     def mind_the_clock(self) -> None:
         """Bring plans forward that lie further ahead than any wait: the clock was set back.
@@ -203,7 +211,9 @@ class Scheduler:
         if stranded:
             log.warning("clock was set back", extra={"repositories": len(stranded)})
         for number, seat in enumerate(stranded):
-            self._move(seat, at + seat.wait * (number / len(stranded)))
+            with seat.lock:
+                seat.planned_at = at + seat.wait * (number / len(stranded))
+            self._move(seat)
 
     def start(self) -> None:
         """Start calling."""
@@ -249,16 +259,25 @@ class Scheduler:
             seat.wait = min(follow.wait, LONGEST_WAIT)
             woken, seat.woken = seat.woken, None
             seat.reason = woken or follow.reason
-            at = min(follow.at, self._now() + LONGEST_WAIT)
+            now = self._now()
+            at = now if woken else min(follow.at, now + LONGEST_WAIT)
             is_kept = not woken and abs(at - seat.planned_at) <= seat.wait * PLAN_TOLERANCE
             if not is_kept:
                 seat.planned_at = at
         if not is_kept:
-            self._move(seat, self._now() if woken else at)
+            self._move(seat)
 
-    def _move(self, seat: _Seat, at: datetime) -> None:
-        seat.planned_at = at
+    def _move(self, seat: _Seat) -> None:
+        """Have the schedule follow the seat's plan.
+
+        The seat's lock cannot be held for it, since the scheduler takes that within its own. A plan
+        that another changed meanwhile is therefore moved again, else a wake could be lost to the
+        end of the poll before it.
+        """
+        moved_to = None
         try:
-            self._scheduler.modify_job(str(seat.repository_id), next_run_time=at)
+            while moved_to != seat.planned_at:
+                moved_to = seat.planned_at
+                self._scheduler.modify_job(str(seat.repository_id), next_run_time=moved_to)
         except JobLookupError:
             log.debug("unseated meanwhile", extra={"repository_id": seat.repository_id})

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from app.services.scheduler import Call, NextCall, Scheduler
+from app.services.scheduler import Call, NextCall, Scheduler, _DueTrigger
 from tests.fakes.waiting import wait_until
 
 LONG = timedelta(hours=1)
@@ -248,6 +248,57 @@ def test_a_clock_that_was_set_back_leaves_no_repository_waiting() -> None:
         wait_until(have_all_come_again)
 
     assert sorted(calls) == [1, 1, 2, 2, 3, 3]
+
+
+def test_a_poll_that_ended_before_its_successor_was_planned_is_minded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    plan = _DueTrigger.get_next_fire_time
+
+    def plan_when_the_poll_is_over(
+        trigger: _DueTrigger, previous: datetime | None, at: datetime
+    ) -> datetime:
+        wait_until(lambda: not trigger._seat.is_taken)  # noqa: SLF001 - the poll has ended
+        return plan(trigger, previous, at)
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append(repository_id)
+        return NextCall(now() + 2 * LONG, SHORT) if len(calls) == 1 else after(LONG)
+
+    monkeypatch.setattr(_DueTrigger, "get_next_fire_time", plan_when_the_poll_is_over)
+    with running(poll) as scheduler:
+
+        def has_come_again() -> bool:
+            scheduler.mind_the_clock()
+            return len(calls) == 2
+
+        wait_until(has_come_again)
+
+
+def test_a_wake_as_a_poll_ends_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons: list[str] = []
+    moves: list[str] = []
+    is_running = threading.Event()
+    move = BackgroundScheduler.modify_job
+
+    def wake_before_the_move(apscheduler: BackgroundScheduler, job_id: str, **to: datetime) -> None:
+        if not moves:
+            moves.append(job_id)
+            scheduler.wake(1)
+        move(apscheduler, job_id, **to)
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        is_running.wait(5)
+        reasons.append(call.reason)
+        return NextCall(now() + 2 * LONG, LONG)
+
+    monkeypatch.setattr(BackgroundScheduler, "modify_job", wake_before_the_move)
+    with running(poll) as scheduler:
+        is_running.set()
+        wait_until(lambda: len(reasons) == 2)
+
+    assert reasons == ["start", "wake"]
 
 
 def test_a_plan_within_its_wait_is_left_alone() -> None:
