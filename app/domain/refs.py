@@ -18,8 +18,12 @@ def short_name(ref: str) -> str:
 
     >>> short_name("refs/heads/feature/x"), short_name("refs/tags/v1"), short_name("HEAD")
     ('feature/x', 'v1', 'HEAD')
+    >>> short_name("refs/heads/refs/tags/v1")  # a branch may be called so
+    'refs/tags/v1'
     """
-    return ref.removeprefix(BRANCH_PREFIX).removeprefix(TAG_PREFIX)
+    if ref.startswith(BRANCH_PREFIX):
+        return ref.removeprefix(BRANCH_PREFIX)
+    return ref.removeprefix(TAG_PREFIX)
 
 
 def is_tag(ref: str) -> bool:
