@@ -1,7 +1,6 @@
 """``reposentry events``: what was noticed, newest first."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import click
 
 from app.cli.options import config_option, database_option, json_option, load_for_database
 from app.domain.event import EventKind, EventState
+from app.domain.moments import instant
 from app.domain.refs import short_name
 from app.runtime import Runtime
 from app.storage.entries import EventEntry
@@ -64,14 +64,10 @@ def _plain(entry: EventEntry) -> dict[str, Any]:
         "before": entry.before,
         "after": entry.after,
         "forced": entry.forced,
-        "detected_at": _moment(entry.detected_at),
+        "detected_at": instant(entry.detected_at),
         "catch_up": entry.catch_up,
         "state": entry.state,
     }
-
-
-def _moment(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(entry: EventEntry) -> str:

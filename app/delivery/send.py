@@ -1,5 +1,6 @@
 """One attempt: a delivery's bytes, signed now, go to its receiver, and an answer comes back."""
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -9,11 +10,20 @@ from typing import TypeAlias
 from app.delivery.signing import sign
 from app.domain.delivery import Answer
 from app.domain.errors import NotFound
+from app.domain.secret import MASK
 from app.settings.types import Receiver
+from app.telemetry.logs import redact
 from app.transport import NoAnswer, Reply, Transport
 
-# What is kept of an answer, and so what is read of it.
-ANSWER_BYTES = 1024
+# What is kept of an answer, and what is read of it: a secret that is cut could not be masked.
+ANSWER_LENGTH = 1024
+ANSWER_BYTES = 2 * ANSWER_LENGTH
+
+_PLAIN_HEADERS = frozenset({"accept", "content-type", "user-agent"})
+# Less would mask ordinary words.
+_SHORTEST_CREDENTIAL = 8
+
+LONGEST_TARGET = 500  # characters of an address that is redirected to; a choice
 
 # What makes two receivers share connections: the same TLS identity and the same trust.
 _Identity: TypeAlias = tuple[Path | None, Path | None, Path | None]
@@ -28,11 +38,16 @@ class Sender:
         self._receiver = receiver
         self._transport = transport
         self._now = now
+        self._unspoken = _unspoken(receiver)
 
-    def send(self, *, body: bytes, headers: Mapping[str, str], delivery_id: str) -> Answer:
+    def send(
+        self, *, payload: str, body: bytes, headers: Mapping[str, str], delivery_id: str
+    ) -> Answer:
         """Make one attempt and tell what came of it; never raise, retry or follow a redirect.
 
         Args:
+            payload: The format it was rendered in, which tells how it is signed; the receiver may
+                be configured for another by now.
             body: The payload, as rendered once and stored.
             headers: What was rendered with it; the receiver's own and the signature are added.
             delivery_id: The same at every attempt.
@@ -42,7 +57,7 @@ class Sender:
             reply = self._transport.send(
                 "POST",
                 receiver.url,
-                headers=self._headers(body, headers, delivery_id),
+                headers=self._headers(payload, body, headers, delivery_id),
                 body=body,
                 timeout_s=receiver.timeout.total_seconds(),
                 limit_bytes=ANSWER_BYTES,
@@ -59,13 +74,19 @@ class Sender:
             )
         return Answer(
             status=reply.status,
-            error=_redirection(reply),
-            body=reply.body.decode(errors="replace"),
+            error=self._masked(_redirection(reply) or "") or None,
+            body=self._masked(reply.body.decode(errors="replace"))[:ANSWER_LENGTH],
             retry_after=retry_after(reply.headers.get("Retry-After"), now=self._now()),
         )
 
+    def _masked(self, told: str) -> str:
+        """Mask what is secret: a receiver may echo what it was sent, GitLab's token among it."""
+        for secret in self._unspoken:
+            told = told.replace(secret, MASK)
+        return redact(told)
+
     def _headers(
-        self, body: bytes, rendered: Mapping[str, str], delivery_id: str
+        self, payload: str, body: bytes, rendered: Mapping[str, str], delivery_id: str
     ) -> dict[str, str]:
         """Join what was rendered, what the receiver wants, and the signature.
 
@@ -73,7 +94,7 @@ class Sender:
         """
         receiver = self._receiver
         signature = sign(
-            receiver.payload,
+            payload,
             body=body,
             delivery_id=delivery_id,
             timestamp_s=int(self._now().timestamp()),
@@ -148,12 +169,27 @@ def retry_after(value: str | None, *, now: datetime) -> timedelta | None:
     return max(aware - now, timedelta(0))
 
 
+def _unspoken(receiver: Receiver) -> list[str]:
+    """List what no answer may show, the longest first: any header of its own may be a credential.
+
+    >>> headers = {"Authorization": "Bearer open-sesame", "Accept": "application/json"}
+    >>> _unspoken(Receiver("ci", "https://ci.example.com/", headers=headers))
+    ['Bearer open-sesame', 'open-sesame']
+    """
+    secrets = [each.reveal() for each in (receiver.secret, receiver.previous_secret) if each]
+    for name, value in receiver.headers.items():
+        if name.lower() not in _PLAIN_HEADERS and len(value) >= _SHORTEST_CREDENTIAL:
+            secrets += [value, *value.split()[-1:]]
+    written = {json.dumps(secret)[1:-1] for secret in secrets}
+    return sorted({*secrets, *written} - {""}, key=len, reverse=True)
+
+
 def _redirection(reply: Reply) -> str | None:
     """Say why a redirect is no success: following it could turn a POST into a GET, or leave TLS."""
     if reply.status // 100 != 3:  # noqa: PLR2004 - HTTP's own class
         return None
-    # A query may hold a key.
-    target = (reply.headers.get("Location") or "").partition("?")[0] or "nowhere"
+    # A query may hold a key, and all of it be endless.
+    target = (reply.headers.get("Location") or "").partition("?")[0][:LONGEST_TARGET] or "nowhere"
     return f"it redirects to {target}, and redirects are not followed: set that address as its url"
 
 

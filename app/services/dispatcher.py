@@ -89,7 +89,9 @@ class Outbox(Protocol):
 class Sender(Protocol):
     """Sends to one receiver."""
 
-    def send(self, *, body: bytes, headers: Mapping[str, str], delivery_id: str) -> Answer:
+    def send(
+        self, *, payload: str, body: bytes, headers: Mapping[str, str], delivery_id: str
+    ) -> Answer:
         """Make one attempt; never raises."""
         ...
 
@@ -431,6 +433,7 @@ class Dispatcher:
             answer = Answer(None, error=stamped.error)
             return AttemptResult(parcel.position, started_at, 0, answer, DeliveryState.DEAD)
         answer = self._sender_for(receiver.name).send(
+            payload=parcel.payload,
             body=stamped.prepared.body,
             headers=stamped.prepared.headers,
             delivery_id=parcel.delivery_id,

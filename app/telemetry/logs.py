@@ -18,14 +18,22 @@ from threading import Lock
 from typing import Any, Final, TextIO
 from urllib.parse import quote
 
+from app.domain.moments import instant
 from app.domain.secret import MASK, Secret
 
 # Choices: about a week of a busy program's lines at INFO.
 _FILE_BYTES: Final = 10 * 1024 * 1024
 _FILES_KEPT: Final = 5
 
-# They tell each request, job or step at INFO; what matters of it our own lines tell.
-_TALKATIVE: Final = ("alembic", "apscheduler", "urllib3", "waitress", "werkzeug")
+# They tell each request, job or step at INFO; what matters of it our own lines tell. urllib3 warns
+# of a malformed answer with the whole URL, whose query may hold a secret.
+_TALKATIVE: Final = {
+    "alembic": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "urllib3": logging.ERROR,
+    "waitress": logging.WARNING,
+    "werkzeug": logging.WARNING,
+}
 
 _COLOURS: Final = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "31;1"}
 
@@ -35,6 +43,8 @@ _SHORTEST_SECRET: Final = 4
 _SECRET_NAMES: Final = re.compile(
     r"(?i)(authorization|token|secret|password|passwd|signature|api_?key|cookie)$"
 )
+# A name is looked for from its beginning alone, or a long text would be gone through once for each
+# of its letters.
 _PATTERNS: Final = (
     # https://user:password@host and https://token@host; ssh://git@host tells nothing.
     (re.compile(r"(?<!ssh)(://)[^/\s@]+@"), rf"\g<1>{MASK}@"),
@@ -42,14 +52,16 @@ _PATTERNS: Final = (
     # Headers, as HTTP and as Python's dicts write them.
     (
         re.compile(
-            r"(?i)((?:proxy-)?authorization|(?:set-)?cookie|[\w-]*-token|[\w-]*signature[\w-]*)"
+            r"(?i)(?<![\w-])([\w-]*(?:authorization|cookie|-token|signature[\w-]*+))"
             r"(['\"]?\s*:\s*['\"]?)[^\r\n'\"]+"
         ),
         rf"\g<1>\g<2>{MASK}",
     ),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{8,}"), rf"\g<1> {MASK}"),
     (
-        re.compile(r"(?i)\b([\w-]*(?:token|secret|password|api_?key|signature))=[^\s&'\",;]+"),
+        re.compile(
+            r"(?i)(?<![\w-])([\w-]*(?:token|secret|password|api_?key|signature))=[^\s&'\",;]+"
+        ),
         rf"\g<1>={MASK}",
     ),
     # What GitHub's and GitLab's tokens look like wherever they stand.
@@ -122,8 +134,8 @@ def configure(
         old.close()
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name, least in _TALKATIVE.items():
+        logging.getLogger(name).setLevel(max(least, root.level))
 
 
 class TextLines(logging.Formatter):
@@ -197,8 +209,7 @@ def _has_colours(stream: TextIO) -> bool:
 
 
 def _moment(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return instant(datetime.fromtimestamp(record.created, UTC))
 
 
 def _extras(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:

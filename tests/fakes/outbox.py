@@ -158,6 +158,7 @@ class FakeSenders:
     def __init__(self, answer: Callable[[str, int], Answer]) -> None:
         self.answer = answer
         self.sent: list[str] = []
+        self.payloads: list[str] = []  # in which formats
         self.tries: dict[str, int] = defaultdict(int)
         self.most_at_once: dict[str, int] = defaultdict(int)
         self._now: dict[str, int] = defaultdict(int)
@@ -184,5 +185,8 @@ class FakeSender:
         self._senders = senders
         self._name = name
 
-    def send(self, *, body: bytes, headers: Mapping[str, str], delivery_id: str) -> Answer:
+    def send(
+        self, *, payload: str, body: bytes, headers: Mapping[str, str], delivery_id: str
+    ) -> Answer:
+        self._senders.payloads.append(payload)
         return self._senders.take(self._name, delivery_id)

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeAlias
 
 # How often a request that hangs looks whether it may go on.
 GLANCE_S = 0.02
-FAULTS = ("hang", "reset", "trickle", "lost")
+FAULTS = ("hang", "reset", "trickle", "stall", "lost")
 TAKEN = b'{"taken":true}'
 
 
@@ -63,8 +63,10 @@ class Record:
 
 
 Reply: TypeAlias = tuple[int, Mapping[str, str], bytes]
+# What is answered: a status with headers and a body, a fault by its name, or the very bytes.
+Decision: TypeAlias = Reply | str | bytes
 # A status; a fault by its name; or a function that chooses among these and whole answers.
-Answering: TypeAlias = int | str | Callable[[Record], int | str | Reply]
+Answering: TypeAlias = int | str | Callable[[Record], int | Decision]
 
 
 class RecordingReceiver:
@@ -76,7 +78,9 @@ class RecordingReceiver:
     - ``reset``: the connection is reset once the request has been read.
     - ``lost``: the connection is closed without an answer once the request has been read.
     - ``trickle``: the answer comes one byte at a time, ``trickle_s`` apart.
+    - ``stall``: the answer's head comes, and of its body nothing until the end.
 
+    With ``read_timeout_s``, a request whose body does not come in time is 503 and not recorded.
     Each request is recorded before it is answered. With ``fault_file``, the file's text is the
     answer (``503``, ``429 Retry-After=2``, ``hang``); an empty or missing file means 202.
     ``port`` brings a receiver back where an earlier one was.
@@ -90,8 +94,10 @@ class RecordingReceiver:
         answer: Answering = 202,
         fault_file: Path | None = None,
         log_file: Path | None = None,
+        read_timeout_s: float | None = None,
     ) -> None:
         self.trickle_s = 0.1
+        self.read_timeout_s = read_timeout_s
         self._secret = secret
         self._answer = answer
         self._fault_file = fault_file
@@ -170,7 +176,11 @@ class RecordingReceiver:
                 raise AssertionError(f"{len(self._records)} of {n} came in {deadline_s} s")
             return list(self._records)
 
-    def take(self, request: Record) -> Reply | str:
+    def probed(self, path: str) -> Reply:
+        """Answer a health probe, a GET, which is not recorded; ``path`` is what was asked for."""
+        return 200, {}, b"ok"
+
+    def take(self, request: Record) -> Decision:
         """Record a request and return its answer, or the fault to commit; called by the server."""
         setting = self.answer
         decision = _decide(setting, request)
@@ -195,8 +205,12 @@ class RecordingReceiver:
         """Wait between two bytes of a trickle; True when the receiver was closed meanwhile."""
         return self._closed.wait(self.trickle_s)
 
-    def _record(self, request: Record, decision: Reply | str) -> None:
-        status = None if isinstance(decision, str) else decision[0]
+    def wait_closed(self) -> None:
+        """Wait until the receiver is closed."""
+        self._closed.wait()
+
+    def _record(self, request: Record, decision: Decision) -> None:
+        status = None if isinstance(decision, str | bytes) else decision[0]
         record = Record(
             at_s=request.at_s,
             method=request.method,
@@ -217,7 +231,7 @@ class RecordingReceiver:
         self._server.serve_forever(poll_interval=GLANCE_S)
 
 
-def _decide(setting: Answering, request: Record) -> Reply | str:
+def _decide(setting: Answering, request: Record) -> Decision:
     chosen = setting(request) if callable(setting) else setting
     return (chosen, {}, TAKEN) if isinstance(chosen, int) else chosen
 
@@ -263,30 +277,52 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer a health probe; it is not recorded."""
-        self._send((200, {}, b"ok"))
+        self._send(self.server.receiver.probed(self.path))
 
     def do_POST(self) -> None:
         """Record a delivery, then answer it or misbehave."""
         at_s = time.time()
-        length = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(length)
-        if len(body) < length:  # the sender died in the middle
-            self.close_connection = True
-            return
         receiver = self.server.receiver
+        body = self._read(receiver.read_timeout_s)
+        if body is None:
+            return
         headers = dict(self.headers.items())
         lower = {name.lower(): value for name, value in headers.items()}
         valid = receiver.is_valid(lower, body)
-        request = Record(at_s, self.command, self.path, headers, body, valid, status=None)
+        # As it was asked for: http.server makes one of two slashes.
+        path = self.requestline.split()[1]
+        request = Record(at_s, self.command, path, headers, body, valid, status=None)
         decision = receiver.take(request)
         if isinstance(decision, str):
             self._misbehave(decision)
+        elif isinstance(decision, bytes):
+            self.close_connection = True
+            self.wfile.write(decision)
         else:
             self._send(decision)
 
+    def _read(self, timeout_s: float | None) -> bytes | None:
+        """Read the body; None where it did not come whole, and there is nothing more to say."""
+        length = int(self.headers.get("Content-Length") or 0)
+        self.connection.settimeout(timeout_s)
+        try:
+            body = self.rfile.read(length)
+        except TimeoutError:
+            self.close_connection = True
+            self._send((503, {}, b""))
+            return None
+        self.connection.settimeout(None)
+        if len(body) < length:  # the sender died in the middle
+            self.close_connection = True
+            return None
+        return body
+
     def _misbehave(self, fault: str) -> None:
         self.close_connection = True
-        if fault == "trickle":
+        if fault == "stall":
+            self.wfile.write(_spelled((200, {}, TAKEN)).removesuffix(TAKEN))
+            self.server.receiver.wait_closed()
+        elif fault == "trickle":
             self._trickle(_spelled((200, {}, b"x" * 200)))
         elif fault == "reset":
             # On, with no time to linger: closing sends RST instead of FIN.

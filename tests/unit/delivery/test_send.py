@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.delivery.send import ANSWER_BYTES, Sender, Senders
+from app.delivery.send import ANSWER_LENGTH, Sender, Senders
 from app.domain.delivery import Answer
 from app.domain.errors import NotFound
 from app.domain.secret import Secret
 from app.settings.types import Receiver
 from app.transport import Transport
-from tests.fakes.receiver import RecordingReceiver, Reply
+from tests.fakes.receiver import Record, RecordingReceiver, Reply
 
 BODY = b'{"ref":"refs/heads/main"}'
 RENDERED = {"Content-Type": "application/json", "X-RepoSentry-Delivery": "d-1"}
@@ -45,7 +45,7 @@ def attempt(
         "tekton", url, secret=Secret(SECRET), timeout=timeout, headers=headers or {}
     )
     sender = Sender(configured, transport, now=lambda: NOON)
-    return sender.send(body=BODY, headers=RENDERED, delivery_id="d-1")
+    return sender.send(payload=configured.payload, body=BODY, headers=RENDERED, delivery_id="d-1")
 
 
 def closed_port() -> int:
@@ -88,7 +88,7 @@ def test_a_standard_webhook_is_signed_at_the_time_of_its_attempt(
     sender = Sender(configured, transport, now=lambda: next(moments))
 
     for _ in range(2):
-        sender.send(body=BODY, headers=RENDERED, delivery_id="d-1")
+        sender.send(payload=configured.payload, body=BODY, headers=RENDERED, delivery_id="d-1")
 
     first, second = receiver.records
     assert first.header("webhook-id") == second.header("webhook-id") == "d-1"
@@ -106,7 +106,53 @@ def test_only_the_beginning_of_an_answer_is_kept(
 
     answer = attempt(transport, receiver.url)
 
-    assert answer == Answer(status=500, body="x" * ANSWER_BYTES)
+    assert answer == Answer(status=500, body="x" * ANSWER_LENGTH)
+
+
+def test_what_an_answer_echoes_of_our_secrets_is_masked(
+    receiver: RecordingReceiver, transport: Transport
+) -> None:
+    def echo(request: Record) -> Reply:
+        return 500, {}, f"{dict(request.headers)} knows {SECRET}".encode()
+
+    receiver.answer = echo
+
+    answer = attempt(transport, receiver.url, headers={"X-Key": "open-sesame"})
+
+    assert "X-Key" in answer.body
+    assert (SECRET in answer.body, "open-sesame" in answer.body) == (False, False)
+
+
+def test_a_secret_that_an_answer_is_cut_in_is_masked_all_the_same(
+    receiver: RecordingReceiver, transport: Transport
+) -> None:
+    receiver.answer = lambda _: (500, {}, b"x" * (ANSWER_LENGTH - 5) + SECRET.encode())
+
+    answer = attempt(transport, receiver.url)
+
+    assert SECRET[:5] not in answer.body
+    assert len(answer.body) == ANSWER_LENGTH
+
+
+def test_a_redirect_is_told_without_the_password_in_it(
+    receiver: RecordingReceiver, transport: Transport
+) -> None:
+    receiver.answer = lambda _: (302, {"Location": "https://bob:hush@ci.example.com/x"}, b"")
+
+    answer = attempt(transport, receiver.url)
+
+    assert "ci.example.com/x" in (answer.error or "")
+    assert "hush" not in (answer.error or "")
+
+
+def test_of_an_endless_address_only_the_beginning_is_told(
+    receiver: RecordingReceiver, transport: Transport
+) -> None:
+    receiver.answer = lambda _: (302, {"Location": "https://ci.example.com/" + "x" * 5000}, b"")
+
+    answer = attempt(transport, receiver.url)
+
+    assert len(answer.error or "") < 700
 
 
 def test_an_answer_that_is_no_text_is_kept_as_well_as_can_be(
@@ -247,7 +293,9 @@ def test_many_deliveries_reach_their_own_receivers(receiver: RecordingReceiver) 
             {"a": Receiver("a", receiver.url), "b": Receiver("b", other.url)}, now=lambda: NOON
         )
         answers = [
-            senders.for_receiver(name).send(body=BODY, headers=RENDERED, delivery_id="d")
+            senders.for_receiver(name).send(
+                payload="github", body=BODY, headers=RENDERED, delivery_id="d"
+            )
             for name in ("a", "b", "a")
         ]
         senders.close()
@@ -261,7 +309,7 @@ def test_no_signature_is_sent_where_there_is_no_secret(
 ) -> None:
     sender = Sender(Receiver("open", receiver.url), transport, now=lambda: NOON)
 
-    sender.send(body=BODY, headers=RENDERED, delivery_id="d-1")
+    sender.send(payload="github", body=BODY, headers=RENDERED, delivery_id="d-1")
 
     (record,) = receiver.records
     assert not any("signature" in name.lower() for name in record.headers)
@@ -274,3 +322,16 @@ def test_the_signature_is_that_of_the_configured_secret(
 
     expected = "sha256=" + hmac.digest(SECRET.encode(), BODY, "sha256").hex()
     assert receiver.records[0].header("X-Hub-Signature-256") == expected
+
+
+def test_what_was_spelled_in_a_former_format_is_signed_as_that_one(
+    receiver: RecordingReceiver, transport: Transport
+) -> None:
+    configured = Receiver("flux", receiver.url, payload="standard", secret=Secret(SECRET))
+    sender = Sender(configured, transport, now=lambda: NOON)
+
+    sender.send(payload="github", body=BODY, headers=RENDERED, delivery_id="d-1")
+
+    (record,) = receiver.records
+    assert record.header("X-Hub-Signature-256")
+    assert record.header("webhook-signature") is None

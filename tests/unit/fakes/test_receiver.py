@@ -69,6 +69,37 @@ def test_a_function_of_the_request_may_choose_the_answer() -> None:
         connection.close()
 
 
+def test_an_answer_that_stalls_has_a_head_and_no_body() -> None:
+    with RecordingReceiver(answer="stall") as receiver:
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=DEADLINE_S)
+        connection.request("POST", "/", BODY)
+        answer = connection.getresponse()
+
+        assert answer.status == 200
+        assert connection.sock is not None
+        connection.sock.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            answer.read()
+        connection.close()
+
+
+def test_the_very_bytes_may_be_told() -> None:
+    with RecordingReceiver(answer=lambda _: b"HTTP/1.1 299 Odd\r\n\r\n") as receiver:
+        assert post(receiver.port) == 299
+
+        assert [r.status for r in receiver.records] == [None]
+
+
+def test_a_path_is_told_as_it_was_asked_for() -> None:
+    with RecordingReceiver() as receiver:
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=DEADLINE_S)
+        connection.request("POST", "//hook?x=1", BODY)
+        connection.getresponse().read()
+
+        assert [r.path for r in receiver.records] == ["//hook?x=1"]
+        connection.close()
+
+
 @pytest.mark.parametrize("fault", ["reset", "lost"])
 def test_a_connection_that_breaks_is_recorded_but_not_answered(fault: str) -> None:
     with RecordingReceiver(answer=fault) as receiver:
