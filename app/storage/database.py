@@ -20,12 +20,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.errors import StorageUnavailable
 from app.storage.engines import Role, make_engine, masked, parse
-from app.storage.faults import translate
+from app.storage.faults import is_deadlock, translate
 
 T = TypeVar("T")
 
 LARGEST_GROUP = 100  # a choice: more gains nothing measurable, and each waits for all
 CLOSE_S = 10.0
+# Two processes may lock the same rows in different orders; one of them is told to try again.
+DEADLOCK_TRIES = 3
 
 
 class Database:
@@ -203,12 +205,17 @@ class _Writer:
 
     def _write_together(self, group: list[_Task[Any]]) -> None:
         """Write a group's work in one transaction, and only then tell its callers."""
-        try:
-            with self._engine.begin() as connection:
-                outcomes = [self._attempt(connection, task) for task in group]
-        except Exception as error:  # noqa: BLE001 - whatever it was, every caller hears of it
-            # One exception each: they are raised in as many threads.
-            outcomes = [_Outcome(error=self._whole_failure(error)) for _ in group]
+        outcomes: list[_Outcome] = []
+        for tries_left in reversed(range(DEADLOCK_TRIES)):
+            try:
+                with self._engine.begin() as connection:
+                    outcomes = [self._attempt(connection, task) for task in group]
+            except Exception as error:  # noqa: BLE001 - whatever it was, every caller hears of it
+                if tries_left and is_deadlock(error):
+                    continue
+                # One exception each: they are raised in as many threads.
+                outcomes = [_Outcome(error=self._whole_failure(error)) for _ in group]
+            break
         for task, outcome in zip(group, outcomes, strict=True):
             if outcome.error is None:
                 task.done.set_result(outcome.value)
@@ -219,13 +226,15 @@ class _Writer:
         """Do one caller's work; what it raises undoes that work and no other.
 
         What is raised from here means that the whole transaction is gone: the connection broke, or
-        the database undid everything and knows the savepoint no more (a deadlock in MariaDB, a
-        full disk in SQLite).
+        the database undid everything and knows the savepoint no more (a full disk in SQLite).
+        After a deadlock all of it is done anew: MariaDB has undone it, too.
         """
         savepoint = connection.begin_nested()
         try:
             value = task.work(connection)
         except Exception as error:
+            if is_deadlock(error):
+                raise
             savepoint.rollback()
             if connection.invalidated:
                 raise

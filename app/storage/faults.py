@@ -23,6 +23,9 @@ LONGEST_MESSAGE = 300  # characters; a choice: drivers add whole statements
 # How the three databases say that a table or a column is not there.
 _MISSING_WORDS = ("no such table", "no such column", "has no column named")
 _MISSING_STATES = frozenset({"42P01", "42703", "42S02", "42S22"})
+# How they say that two transactions waited for each other, and that this one was given up.
+_DEADLOCK_STATES = frozenset({"40P01", "40001"})
+_DEADLOCK_NUMBER = 1213
 
 
 def translate(error: Exception, *, url: str = "", password: str | None = None) -> Exception:
@@ -52,6 +55,15 @@ def translate(error: Exception, *, url: str = "", password: str | None = None) -
     if isinstance(error, StatementError) and isinstance(error.orig, Exception):
         return error.orig  # a value that our own column types refused
     return error
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Tell whether a transaction was given up for another's sake, and would do the next time."""
+    if not isinstance(error, DBAPIError) or error.orig is None:
+        return False
+    if getattr(error.orig, "sqlstate", None) in _DEADLOCK_STATES:
+        return True
+    return error.orig.args[:1] == (_DEADLOCK_NUMBER,)
 
 
 def _message(error: SQLAlchemyError, password: str | None) -> str:

@@ -15,6 +15,9 @@ from app.storage.database import Database
 from app.storage.tables import leases
 
 NAME = "sentinel"
+_STANDING = select(leases.c.holder, leases.c.fence, leases.c.renewals, leases.c.renewed_at).where(
+    leases.c.name == NAME
+)
 _NEWEST = select(leases.c.fence).where(leases.c.name == NAME).with_for_update(read=True)
 _LeaseRow: TypeAlias = Row[str | None, int, int, datetime]
 
@@ -98,9 +101,8 @@ class Lease:
         self._fence = None
 
     def _look(self) -> _LeaseRow | None:
-        columns = (leases.c.holder, leases.c.fence, leases.c.renewals, leases.c.renewed_at)
         with self._database.read() as connection:
-            return connection.execute(select(*columns).where(leases.c.name == NAME)).one_or_none()
+            return connection.execute(_STANDING).one_or_none()
 
     def _make(self) -> _LeaseRow | None:
         """Make the row, unless another process that begins as well is quicker."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, event, insert, select, text
+from sqlalchemy import Connection, Engine, event, insert, select, text, update
 
 from app.domain.errors import (
     ConfigurationInvalid,
@@ -41,6 +41,10 @@ def add_badly(name: str) -> Callable[[Connection], str]:
         raise LookupError(name)
 
     return work
+
+
+def lock(connection: Connection, name: str) -> None:
+    connection.execute(update(receivers).where(receivers.c.name == name).values(paused_at=NOON))
 
 
 def names(database: Database) -> list[str]:
@@ -336,3 +340,35 @@ def test_sqlite_is_durable_and_refuses_rows_without_their_parents(tmp_path: Path
     database.close()
 
     assert found == ["wal", 2, 1]  # 2: FULL
+
+
+@pytest.mark.slow
+def test_two_processes_that_wait_for_each_other_both_get_their_work_done(
+    database: Database, database_url: str
+) -> None:
+    if database.dialect == "sqlite":
+        pytest.skip("one writes at a time: nobody can wait in a circle")
+    other = Database(database_url, now=lambda: NOON)
+    both_hold_one = threading.Barrier(2)
+    for name in ("one", "two"):
+        database.write(add(name))
+
+    def lock_both(first: str, second: str) -> Callable[[Connection], None]:
+        tries = iter(range(10))
+
+        def work(connection: Connection) -> None:
+            lock(connection, first)
+            if next(tries) == 0:
+                both_hold_one.wait(10)
+            lock(connection, second)
+
+        return work
+
+    try:
+        ends = [
+            database.write_soon(lock_both("one", "two")),
+            other.write_soon(lock_both("two", "one")),
+        ]
+        assert [end.result(20) for end in ends] == [None, None]
+    finally:
+        other.close()
