@@ -5,7 +5,7 @@ A migration that was cut off is begun anew, and must go on where it stopped. The
 undo a whole migration, so that there a step that cannot be taken is a defect and must fail.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,12 +24,35 @@ def drop_table(name: str) -> None:
 
 def create_index(name: str, table: str, columns: Sequence[str]) -> None:
     """Make an index, unless a migration that was cut off has made it."""
-    if _keeps_halves():
-        # MySQL knows no IF NOT EXISTS here, MariaDB does.
-        known = sa.inspect(op.get_bind()).get_indexes(table)
-        if name in {index["name"] for index in known}:
-            return
-    op.create_index(name, table, list(columns))
+    # MySQL knows no IF NOT EXISTS here, MariaDB does.
+    if not _keeps_halves() or name not in _names(sa.inspect(op.get_bind()).get_indexes(table)):
+        op.create_index(name, table, list(columns))
+
+
+def drop_index(name: str, table: str) -> None:
+    """Take an index away, unless a migration that was cut off has."""
+    if not _keeps_halves() or name in _names(sa.inspect(op.get_bind()).get_indexes(table)):
+        op.drop_index(name, table)
+
+
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column, unless a migration that was cut off has added it."""
+    if not _keeps_halves() or column.name not in _columns(table):
+        op.add_column(table, column)
+
+
+def drop_column(table: str, name: str) -> None:
+    """Take a column away, unless a migration that was cut off has."""
+    if not _keeps_halves() or name in _columns(table):
+        op.drop_column(table, name)
+
+
+def _columns(table: str) -> set[str]:
+    return _names(sa.inspect(op.get_bind()).get_columns(table))
+
+
+def _names(found: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {str(one["name"]) for one in found}
 
 
 def _keeps_halves() -> bool:

@@ -115,12 +115,18 @@ events = Table(
     Column("catch_up", Boolean(name="catch_up"), nullable=False),
     # Follows from its deliveries; kept here so that a list by state needs no join.
     Column("state", String(10), nullable=False),
+    # How many commits it brought, of which `commits` are the newest; and who pushed.
+    Column("commits_count", Integer),
+    Column("pusher", Json),
+    # The storm it was found in, while and after that was held.
+    Column("hold_id", String(UUID)),
     UniqueConstraint("id"),
     UniqueConstraint("repository_id", "sequence"),
     Index(None, "repository_id", "position"),
     Index(None, "state", "position"),
     Index(None, "kind", "position"),
     Index(None, "detected_at"),
+    Index(None, "hold_id", "ref"),
     **BINARY,
     **NEVER_AGAIN,
 )
@@ -143,6 +149,8 @@ deliveries = Table(
     Column("attempts_made", Integer, nullable=False),
     Column("first_attempt_at", UtcDateTime),
     Column("next_attempt_at", UtcDateTime),
+    # What the receiver's own Retry-After comes to: nothing but a person goes before that.
+    Column("asked_until", UtcDateTime),
     # A claim runs out, so that a process that died while sending does not keep it.
     Column("claimed_until", UtcDateTime),
     Column("claim_fence", Integer),
@@ -154,9 +162,19 @@ deliveries = Table(
     # «What is the first that this receiver is owed from this repository?» is the dispatcher's only
     # question; finished rows lie at the other end of this index, so it stays quick for good.
     Index("ix_deliveries_owed", "finished_at", "receiver", "repository_id", "position"),
+    # The same where order does not matter, and only what is due shall be looked at.
+    Index(
+        "ix_deliveries_due",
+        "finished_at",
+        "receiver",
+        "repository_id",
+        "next_attempt_at",
+        "position",
+    ),
     Index(None, "event_position"),
     Index(None, "receiver", "position"),
     Index(None, "state", "position"),
+    Index(None, "confirmation", "position"),
     **BINARY,
     **NEVER_AGAIN,
 )
@@ -185,6 +203,9 @@ receivers = Table(
     Column("paused_at", UtcDateTime),
     Column("disabled_at", UtcDateTime),
     Column("disabled_reason", Text),
+    # Since when it has failed so often that one delivery at a time tries whether it answers again.
+    Column("opened_at", UtcDateTime),
+    Column("opened_reason", Text),
     **BINARY,
 )
 

@@ -1,4 +1,7 @@
-"""Databases of all three kinds: ``database`` has the tables, ``empty_url`` has nothing at all."""
+"""Databases of all three kinds, and a repository with one commit.
+
+``database`` has the tables, ``empty_url`` has nothing at all.
+"""
 
 import os
 import shutil
@@ -15,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from app.storage import migrate
 from app.storage.database import Database
 from app.storage.tables import metadata
+from tests.fakes.git_repository import GitRepository
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -60,6 +64,13 @@ def server_database(kind: str) -> Iterator[str]:
         with engine.connect() as connection:
             connection.execute(text(drop.format(name=name)))
         engine.dispose()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitRepository:
+    made = GitRepository.create(tmp_path / "website.git")
+    made.commit("main")
+    return made
 
 
 @pytest.fixture(params=KINDS)

@@ -55,13 +55,6 @@ def state_of_receiver(runtime: Runtime) -> str:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> GitRepository:
-    made = GitRepository.create(tmp_path / "website.git")
-    made.commit("main")
-    return made
-
-
-@pytest.fixture
 def receiver() -> Iterator[RecordingReceiver]:
     with RecordingReceiver() as receiver:
         yield receiver
