@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Protocol
 
 from app import __version__
-from app.delivery.payloads import render
+from app.delivery.payloads import Payloads
 from app.delivery.send import Senders
 from app.domain.delivery import Parcel
 from app.domain.errors import Conflict, NotFound, RepoSentryError, StorageError
@@ -94,10 +94,11 @@ class Runtime:
         """Make the parts; start nothing, and touch neither network nor disk.
 
         Raises:
-            ConfigurationInvalid: The database's URL cannot be used.
+            ConfigurationInvalid: The database's URL or a receiver's template cannot be used.
         """
         self.settings = settings
         self._observers = tuple(observers)
+        self._payloads = Payloads(settings.receivers)
         self._database = Database(settings.storage.url.reveal(), now=utc_now)
         self._store = Store(self._database)
         self._outbox = Outbox(self._database)
@@ -168,7 +169,7 @@ class Runtime:
             outbox=self._outbox,
             receivers=receivers,
             sender_for=senders.for_receiver,
-            render=render,
+            render=self._payloads.render,
             observers=self._observers,
             fence=fence,
             may_send=lambda: self._leadership.may_send,

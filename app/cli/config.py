@@ -10,6 +10,7 @@ import click
 import yaml
 
 from app.cli.options import config_option, json_option, load_settings
+from app.delivery.payloads import Payloads
 from app.domain.errors import ConfigurationInvalid
 from app.settings import Settings, load
 from app.settings.json_schema import json_schema
@@ -33,6 +34,7 @@ def check(ctx: click.Context, config: Path, as_json: bool) -> None:
     """
     try:
         settings = load(config, os.environ)
+        Payloads(settings.receivers)  # finds what is wrong in templates
         found: dict[str, Any] = {"mistakes": [], "warnings": list(map(asdict, settings.warnings))}
     except ConfigurationInvalid as error:
         if not as_json:

@@ -100,6 +100,23 @@ def _github(
     }
 
 
+def _gitlab(
+    body: bytes, delivery_id: str, timestamp_s: int, secrets: list[Secret]
+) -> dict[str, str]:
+    """Show the secret itself, as GitLab does: whoever sees the request knows it."""
+    return {"X-Gitlab-Token": secrets[0].reveal()} if secrets else {}
+
+
+def _generic(
+    body: bytes, delivery_id: str, timestamp_s: int, secrets: list[Secret]
+) -> dict[str, str]:
+    """Sign what has no world of its own as Tekton's interceptor and Flux's generic-hmac read it."""
+    if not secrets:
+        return {}
+    signature = hub(body, secret=secrets[0].reveal().encode())
+    return {"X-Hub-Signature-256": signature, "X-Signature": signature}
+
+
 def _standard(
     body: bytes, delivery_id: str, timestamp_s: int, secrets: list[Secret]
 ) -> dict[str, str]:
@@ -119,5 +136,9 @@ def _standard(
 # Payload format to its way of signing; the secrets come in order, the current one first.
 SIGNERS: dict[str, Callable[[bytes, str, int, list[Secret]], dict[str, str]]] = {
     "github": _github,
+    "gitlab": _gitlab,
+    "cloudevents": _generic,
+    "cloudevents-binary": _generic,
     "standard": _standard,
+    "template": _generic,
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.details import Details
 from app.domain.event import Event
 
 # Retried a few times within an hour although they look final: a person may be deploying.
@@ -14,6 +15,7 @@ DEPLOY_GAP_WAIT = timedelta(minutes=20)
 LONGEST_RETRY_AFTER = timedelta(days=1)  # a choice: who asks for more is not believed
 TRANSIENT = frozenset({408, 425, 429})
 GONE = 410
+SERVER_ERRORS = 500
 
 
 class DeliveryState(StrEnum):
@@ -30,6 +32,18 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     DEAD = "dead"
     CANCELLED = "cancelled"
+
+
+class Confirmation(StrEnum):
+    """What the receiver's own word says of a delivery that it took.
+
+    ``awaited``: none came yet; ``confirmed``: it had its effect; ``unconfirmed``: none came in
+    time, which a later word can still change.
+    """
+
+    AWAITED = "awaited"
+    CONFIRMED = "confirmed"
+    UNCONFIRMED = "unconfirmed"
 
 
 OPEN_STATES = frozenset(
@@ -74,6 +88,8 @@ class Parcel:
     """A delivery with all that is needed to render and send it.
 
     ``body`` and ``headers`` are None before the first attempt. ``due_at`` is when it may be tried.
+    ``details`` are what the forge told of the change, None where it was not asked or did not tell.
+    ``asked_until`` is what the receiver's last Retry-After for it came to.
     """
 
     position: int
@@ -93,6 +109,13 @@ class Parcel:
     repository_forge: str
     default_branch: str | None
     labels: Mapping[str, str]
+    details: Details | None = None
+    asked_until: datetime | None = None
+
+
+def is_transient(status: int | None) -> bool:
+    """Tell whether there was no answer, or one that says to ask again: 408, 425, 429, 5xx."""
+    return status is None or status in TRANSIENT or status >= SERVER_ERRORS
 
 
 def judge(status: int | None, *, expect: str, attempt: int) -> Verdict:
@@ -108,7 +131,7 @@ def judge(status: int | None, *, expect: str, attempt: int) -> Verdict:
     >>> judge(404, expect="2xx", attempt=2).value, judge(404, expect="2xx", attempt=3).value
     ('retry', 'dead')
     """
-    if status is None or status in TRANSIENT or status >= 500:  # noqa: PLR2004 - HTTP's own class
+    if status is None or is_transient(status):
         return Verdict.RETRY
     if status // 100 == 2:  # noqa: PLR2004 - HTTP's own class
         taken = expect == "2xx" or status == int(expect)

@@ -246,7 +246,7 @@ class BranchMonitor:
             Owed(event.id, receiver.name, receiver.payload)
             for event in events
             for receiver in wanted_by
-            if event.kind.change in receiver.changes
+            if event.kind.change in receiver.changes and receiver.refs.watches(event.ref)
         ]
 
 

@@ -89,7 +89,7 @@ class HeaderName(Scalar):
     """The name of an HTTP header that deliveries may add."""
 
     _OURS: ClassVar[frozenset[str]] = frozenset(
-        {"connection", "content-encoding", "content-length", "content-type", "host", "te"}
+        {"connection", "content-encoding", "content-length", "host", "te"}
         | {"transfer-encoding", "upgrade"}
     )
 

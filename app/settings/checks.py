@@ -89,9 +89,10 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
 def _receivers(receivers: Mapping[str, Any]) -> Iterator[Fault]:
     for name, entry in receivers.items():
         path: KeyPath = ("receivers", name)
-        has_template = bool(entry.get("template"))
-        if has_template != (entry.get("payload") == "template"):
+        if entry.get("template") and entry.get("payload") != "template":
             yield Fault((*path, "template"), "goes with payload: template, and only with it")
+        elif entry.get("payload") == "template" and not entry.get("template"):
+            yield Fault((*path, "template"), f"{MISSING}; payload: template needs its file")
         for one, other in (
             ("client_cert_file", "client_key_file"),
             ("client_key_file", "client_cert_file"),
@@ -100,7 +101,31 @@ def _receivers(receivers: Mapping[str, Any]) -> Iterator[Fault]:
                 yield Fault((*path, other), f"{MISSING}; {one} needs it")
         if entry.get("previous_secret") and not (entry.get("secret") or entry.get("secret_file")):
             yield Fault((*path, "secret"), f"{MISSING}; previous_secret is the one before it")
+        if entry.get("confirm") and not (entry.get("secret") or entry.get("secret_file")):
+            yield Fault((*path, "secret"), f"{MISSING}; confirm needs it for its address")
+        if entry.get("payload") == "gitlab":
+            yield from _tokens(entry, path)
+        if entry.get("payload") != "template":
+            yield from _content_types(entry.get("headers") or {}, (*path, "headers"))
+        yield from _watches_something(entry, path, types.Defaults(tags=("*",)))
         yield from _retry(entry.get("retry") or {}, (*path, "retry"))
+
+
+def _tokens(entry: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """Find secrets that X-Gitlab-Token could not carry as they are."""
+    for name in ("secret", "secret_file"):
+        text = entry[name].reveal() if entry.get(name) else ""
+        if not (text.isascii() and text.isprintable() and text == text.strip()):
+            message = "cannot be sent as X-Gitlab-Token; take ASCII letters, digits and signs"
+            yield Fault((*path, name), message, is_secret=True)
+
+
+def _content_types(headers: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """Find content types that are not for the configuration to choose."""
+    for name in headers:
+        if name.lower() == "content-type":
+            message = "is set by the payload, unless that is a template; leave it out"
+            yield Fault((*path, name), message, at_key=True)
 
 
 def _retry(retry: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:

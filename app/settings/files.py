@@ -44,6 +44,24 @@ class ExistingFile(Scalar):
         return None if value is None else str(value)
 
 
+class TemplateFile(Scalar):
+    """A file that holds a template, kept with its text."""
+
+    def parse(self, text: str) -> tuple[Path, str]:
+        """Read the file."""
+        path = folder_of(text) / text
+        return path, _read(path)
+
+    def read(self, owner: Any) -> Path | None:
+        """Return the file."""
+        file: Path | None = owner.template_file
+        return file
+
+    def write(self, value: Any) -> Any:
+        """Write the whole path."""
+        return None if value is None else str(value)
+
+
 class OwnFile(ExistingFile):
     """A file that this program will write."""
 
@@ -64,12 +82,16 @@ class SecretFile(Scalar):
 
     def parse(self, text: str) -> Secret:
         """Read the file."""
-        try:
-            content = (folder_of(text) / text).read_text("utf-8").rstrip("\r\n")
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise ValueError("is not UTF-8 text") from None
-        if not content:
-            raise ValueError("is empty")
-        return Secret(content)
+        return Secret(_read(folder_of(text) / text).rstrip("\r\n"))
+
+
+def _read(path: Path) -> str:
+    try:
+        content = path.read_text("utf-8")
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8 text") from None
+    if not content.strip("\r\n"):
+        raise ValueError("is empty")
+    return content

@@ -83,7 +83,9 @@ def _settings(
     values, wrong = read({key: value for key, value in data.items() if key[:2] != "x-"})
     faults = [Fault(path, message) for path, message in expansion.faults.items()]
     faults += (fault for fault in wrong if fault.path not in expansion.faults)
-    faults += check(values, lambda path: _where(root, path))
+    known = {fault.path for fault in faults}
+    said = check(values, lambda path: _where(root, path))
+    faults += (fault for fault in said if fault.path not in known)
     faults += not_yet.refused(values)
     found = [*mistakes, *(_place(root, fault) for fault in faults)]
     if found:

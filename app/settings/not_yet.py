@@ -36,11 +36,6 @@ NOT_YET = (
     NotYet("polling.storm_limit"),
     NotYet("forges.*.tokens"),
     NotYet("forges.*.app", refusal="is not available in this version; sign in with a token"),
-    NotYet(
-        "receivers.*.payload",
-        values=("gitlab", "cloudevents", "cloudevents-binary", "template"),
-        refusal="is not available in this version; use github or standard",
-    ),
     NotYet("receivers.*.confirm"),
     NotYet("receivers.*.rate"),
     NotYet("receivers.*.order", values=("none",)),

@@ -188,7 +188,13 @@ def _receiver(name: str, entry: Mapping[str, Any]) -> types.Receiver:
     found = _with_secrets(entry, "secret", "previous_secret")
     if "retry" in found:
         found["retry"] = RetryPolicy(**_written(found["retry"]))
-    return types.Receiver(name=name, **found)
+    if "template" in found:
+        found["template_file"], found["template"] = found["template"]
+    usual = types.Receiver("", "").refs
+    refs = RefFilter(
+        branches=found.pop("branches", usual.branches), tags=found.pop("tags", usual.tags)
+    )
+    return types.Receiver(name=name, refs=refs, **found)
 
 
 def _security(entry: Mapping[str, Any] | None) -> types.Security:

@@ -38,7 +38,7 @@ from app.settings.fields import (
     Weight,
     Whole,
 )
-from app.settings.files import ExistingFile, OwnFile, SecretFile, SecretText
+from app.settings.files import ExistingFile, OwnFile, SecretFile, SecretText, TemplateFile
 
 # As long as the database's columns.
 LONGEST_NAME = 100
@@ -155,7 +155,7 @@ class ReceiverSection(SecretSection):
         "How an event is spelled.",
         *("github", "standard", "gitlab", "cloudevents", "cloudevents-binary", "template"),
     )
-    template = Line("The template's file, for payload: template.", nullable=True)
+    template = TemplateFile("The template's file, for payload: template.", nullable=True)
     expect = Expected("The answers that mean: taken. 202 for Pipelines-as-Code.")
     confirm = Choice("Who confirms that a delivery had its effect.", "tekton", nullable=True)
     rate = Rate("The most deliveries in a time.", nullable=True)
@@ -174,6 +174,10 @@ class ReceiverSection(SecretSection):
     order = Choice("Whether the events of a repository wait for each other.", "repository", "none")
     concurrency = Whole("The most deliveries to it at once.", 1, 1000)
     changes = Many("Which kinds of changes it wants.", Choice("A kind of change.", *CHANGES))
+    branches = Many(
+        "Which of the watched branches it wants.", RefPattern("A pattern."), source="refs.branches"
+    )
+    tags = Many("Which of the watched tags it wants.", RefPattern("A pattern."), source="refs.tags")
 
 
 class DefaultsSection(Section):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.domain.delivery import RetryPolicy
 from app.domain.errors import Mistake
+from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 
@@ -83,14 +84,16 @@ class Forge:
 class Receiver:
     """Where events go, in which words, and what its answers mean.
 
-    ``expect`` is ``2xx`` or one status as text. ``rate`` is deliveries a second, or None.
-    ``changes`` holds some of created, updated, deleted.
+    ``template`` is the text that ``template_file`` holds. ``expect`` is ``2xx`` or one status as
+    text. ``rate`` is deliveries a second, or None. ``changes`` holds some of created, updated,
+    deleted. ``refs`` are the branches and tags it wants of those that are watched.
     """
 
     name: str
     url: str
     payload: str = "github"
     template: str | None = None
+    template_file: Path | None = None
     expect: str = "2xx"
     confirm: str | None = None
     rate: float | None = None
@@ -105,6 +108,7 @@ class Receiver:
     order: str = "repository"
     concurrency: int = 8
     changes: tuple[str, ...] = ("created", "updated", "deleted")
+    refs: RefFilter = field(default_factory=lambda: RefFilter(("*",), ("*",)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from app.cli import COMMANDS, commands
-from app.settings import load
+from app.delivery.payloads import PAYLOADS, TEMPLATE, Payloads
+from app.settings import Receiver, load
 from tests.docs.tables import README, ROOT, code, error_codes, rows, settings as known_settings
 
 
@@ -37,6 +38,23 @@ def test_every_dependency_stands_in_the_table_with_its_reason() -> None:
 
     assert {row[0] for row in shown} == names
     assert all(all(row) for row in shown)
+
+
+def test_every_payload_stands_in_the_table() -> None:
+    section = README.split("\n### Payloads\n", 1)[1].split("\n### ", 1)[0]
+
+    shown = re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)
+
+    assert shown == ["payload", *PAYLOADS, TEMPLATE]
+
+
+def test_the_example_of_a_template_is_a_good_one() -> None:
+    example = re.search(r"```jinja\n(.*?)```", README, re.DOTALL)
+    assert example is not None
+
+    receiver = Receiver("ci", "https://ci.example.com/", template=example[1])
+
+    Payloads({"ci": receiver})  # tries it on every sort of event
 
 
 def test_every_command_stands_in_the_table() -> None:

@@ -66,21 +66,24 @@ def write_configuration(
     *,
     database: str,
     repositories: Iterable[Mapping[str, Any]],
-    receivers: Mapping[str, str],
+    receivers: Mapping[str, str | Mapping[str, Any]],
     interval: str = "500ms",
     receiver_timeout: str = "1s",
     **sections: Mapping[str, Any],
 ) -> Path:
     """Write a configuration whose waits are short, and return the file.
 
-    ``receivers`` maps names to URLs. YAML reads JSON, so JSON it is.
+    ``receivers`` maps names to URLs, or to settings of their own. YAML reads JSON, so JSON it is.
     """
     retry = {"first": "200ms", "longest": "1s", "give_up": "1h"}
     taking = {"secret": SECRET, "timeout": receiver_timeout, "retry": retry}
     settings = {
         "storage": {"url": database},
         "polling": {"interval": interval, "max_interval": "2s", "timeout": "1s"},
-        "receivers": {name: {"url": url, **taking} for name, url in receivers.items()},
+        "receivers": {
+            name: {**taking, **({"url": own} if isinstance(own, str) else own)}
+            for name, own in receivers.items()
+        },
         "defaults": {"branches": ["*"], "tags": ["*"]},
         "repositories": list(repositories),
         **sections,

@@ -1,26 +1,31 @@
 """A GitHub ``push`` event, such as Tekton, Pipelines-as-Code, Buildbot, Argo CD and Flux expect.
 
 Every key that GitHub's own schema requires is there, because a Tekton binding to a missing one
-creates nothing and says nothing. What polling cannot know is filled in so that it does no harm:
-empty lists of files make Argo CD look at everything, and an unknown visibility is private.
+creates nothing and says nothing. What nobody told is filled in so that it does no harm: empty
+lists of files make Argo CD look at everything, and an unknown visibility is private.
 """
 
 import base64
-import hashlib
-from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
+from app.delivery.payloads import told
 from app.delivery.payloads.addresses import Addresses, addresses
-from app.delivery.payloads.spelling import Rendered, extras, headers, to_json
+from app.delivery.payloads.spelling import (
+    Rendered,
+    default_branch,
+    extras,
+    headers,
+    number,
+    second,
+    to_json,
+)
 from app.domain.delivery import Parcel
+from app.domain.details import Commit, Person
 from app.domain.event import Event
-from app.domain.refs import short_name, zeros
+from app.domain.refs import zeros
 
-# Polling sees where a ref points and not who pushed; RFC 2606 keeps .invalid from being anyone's.
-NOBODY = {"name": "RepoSentry", "email": "reposentry@noreply.invalid"}
 NOWHERE = "https://reposentry.invalid"
-# What GitHub itself proposes; only for receivers that must have some name here.
-USUAL_BRANCH = "main"
 
 # The links of a repository in GitHub's API, after its own URL there.
 API_LINKS = {
@@ -78,7 +83,8 @@ def render(parcel: Parcel) -> Rendered:
     """Spell a branch's or tag's event as the push that made it."""
     event = parcel.event
     where = addresses(parcel.repository_url, forge=parcel.repository_forge)
-    commit = _head_commit(event, where)
+    commits = [_commit(commit, where) for commit in told.commits(parcel)]
+    pusher = told.pusher(parcel)
     body = {
         "ref": event.ref,
         "before": event.before,
@@ -86,14 +92,14 @@ def render(parcel: Parcel) -> Rendered:
         "created": event.kind.change == "created",
         "deleted": event.kind.change == "deleted",
         # GitHub knows no «unknown»; the honest answer stands in ``reposentry.forced``.
-        "forced": event.forced or False,
+        "forced": told.is_forced(parcel) or False,
         "base_ref": None,
         "compare": _compare(event, where),
-        "commits": [commit] if commit else [],
-        "head_commit": commit,
+        "commits": commits,
+        "head_commit": commits[-1] if commits else None,
         "repository": _repository(parcel, where),
-        "pusher": NOBODY,
-        "sender": _user("reposentry", NOWHERE, kind="Bot"),
+        "pusher": _pusher(pusher),
+        "sender": _sender(pusher, where),
         **extras(parcel),
     }
     return Rendered(to_json(body), _headers(parcel))
@@ -116,30 +122,44 @@ def _compare(event: Event, where: Addresses) -> str:
     return where.compare(event.before, event.after)
 
 
-def _head_commit(event: Event, where: Addresses) -> dict[str, Any] | None:
-    """Tell what is known of the commit that was pushed; None after a deletion, as GitHub has it."""
-    if event.kind.change == "deleted":
-        return None
-    who = {**NOBODY, "username": "reposentry"}
+def _commit(commit: Commit, where: Addresses) -> dict[str, Any]:
     return {
-        "id": event.after,
-        "tree_id": zeros(event.after),
+        "id": commit.id,
+        "tree_id": commit.tree_id or zeros(commit.id),
         "distinct": True,
-        "message": "",
-        "timestamp": _second(event.pushed_at or event.detected_at),
-        "url": where.commit(event.after),
-        "author": who,
-        "committer": who,
-        "added": [],
-        "removed": [],
-        "modified": [],
+        "message": commit.message,
+        "timestamp": second(commit.committed_at),
+        "url": commit.url or where.commit(commit.id),
+        "author": _person(commit.author),
+        "committer": _person(commit.committer),
+        "added": list(commit.added or ()),
+        "removed": list(commit.removed or ()),
+        "modified": list(commit.modified or ()),
     }
+
+
+def _person(person: Person) -> dict[str, Any]:
+    """Describe an author; without an account the key is there all the same, for bindings."""
+    return {"name": person.name, "email": person.email, "username": person.username or ""}
+
+
+def _pusher(person: Person | None) -> dict[str, Any]:
+    """Describe who pushed; GitHub calls them by their account."""
+    if person is None:
+        return {"name": told.NOBODY.name, "email": told.NOBODY.email}
+    return {"name": person.username or person.name, "email": person.email}
+
+
+def _sender(person: Person | None, where: Addresses) -> dict[str, Any]:
+    if person is None or not person.username:
+        return _user("reposentry", NOWHERE, kind="Bot")
+    return _user(person.username, where.origin, kind="User")
 
 
 def _repository(parcel: Parcel, where: Addresses) -> dict[str, Any]:
     identity = number(parcel.repository_url)
-    default_branch = short_name(parcel.default_branch or USUAL_BRANCH)
-    moment = parcel.event.pushed_at or parcel.event.detected_at
+    usual = default_branch(parcel)
+    moment = told.pushed_at(parcel) or parcel.event.detected_at
     return {
         "id": identity,
         "node_id": _node("Repository", identity),
@@ -157,15 +177,15 @@ def _repository(parcel: Parcel, where: Addresses) -> dict[str, Any]:
         "url": where.url,
         **{name: where.api + path for name, path in API_LINKS.items()},
         "created_at": int(moment.timestamp()),
-        "updated_at": _second(moment),
+        "updated_at": second(moment),
         "pushed_at": int(moment.timestamp()),
         "git_url": where.git,
         "ssh_url": where.ssh,
         "clone_url": where.clone,
         "svn_url": where.html,
         **_UNKNOWN,
-        "default_branch": default_branch,
-        "master_branch": default_branch,
+        "default_branch": usual,
+        "master_branch": usual,
     }
 
 
@@ -202,7 +222,7 @@ _UNKNOWN: dict[str, Any] = {
 
 def _user(login: str, origin: str, *, kind: str) -> dict[str, Any]:
     """Describe an account with all the keys that GitHub gives one."""
-    page = f"{origin}/{login}"
+    page = f"{origin}/{quote(login, safe='/%~@:+')}"
     identity = number(page)
     return {
         "login": login,
@@ -218,23 +238,7 @@ def _user(login: str, origin: str, *, kind: str) -> dict[str, Any]:
     }
 
 
-def number(text: str) -> int:
-    """Return a whole number that is always the same for the same text.
-
-    It has 48 bits, so that JavaScript and every database hold it exactly.
-
-    >>> number("https://github.com/tektoncd/pipeline")
-    239798744589387
-    """
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
-
-
 def _node(kind: str, identity: int) -> str:
     """Write a GraphQL id as GitHub long did."""
     text = f"{len(kind):03}:{kind}{identity}"
     return base64.b64encode(text.encode()).decode()
-
-
-def _second(moment: datetime) -> str:
-    """Write a moment as GitHub does, without fractions."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

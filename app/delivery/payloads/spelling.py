@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
+from app.delivery.payloads import told
 from app.domain.delivery import Parcel
+from app.domain.details import commit_to_json
+from app.domain.moments import instant
 from app.domain.refs import is_tag, short_name
 
 # A Kubernetes label value and an RFC 1123 label are at most 63 characters long.
 LONGEST_SLUG = 63
 SLUG_HASH = 8
+# All that a URI may hold, and % for what is escaped already (RFC 3986).
+_URI = "%:/?#[]@!$&'()*+,;=~"
 SHORT_SHA = 7  # as GitHub and git abbreviate
+# What forges themselves propose; only for receivers that must have some name here.
+USUAL_BRANCH = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +42,33 @@ def to_json(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
-def instant(moment: datetime) -> str:
-    """Write a moment as RFC 3339 in UTC, with milliseconds.
+def second(moment: datetime) -> str:
+    """Write a moment as GitHub does, without fractions.
 
-    >>> instant(datetime(2026, 3, 1, 12, 0, 0, 250_900, tzinfo=UTC))
-    '2026-03-01T12:00:00.250Z'
+    >>> second(datetime(2026, 3, 1, 12, 0, 0, 250_900, tzinfo=UTC))
+    '2026-03-01T12:00:00Z'
     """
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def number(text: str) -> int:
+    """Return a whole number that is always the same for the same text.
+
+    It has 48 bits, so that JavaScript and every database hold it exactly.
+
+    >>> number("https://github.com/tektoncd/pipeline")
+    239798744589387
+    """
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
+
+
+def uri(url: str) -> str:
+    """Return a URL as a header can carry it.
+
+    >>> uri("https://git.example.com/bücher")
+    'https://git.example.com/b%C3%BCcher'
+    """
+    return quote(url, safe=_URI)
 
 
 def slug(name: str) -> str:
@@ -91,9 +119,21 @@ def branch(parcel: Parcel) -> dict[str, Any]:
     return {"name": event.name, "slug": slug(event.name), "is_default": is_default}
 
 
+def default_branch(parcel: Parcel) -> str:
+    """Return the default branch's name, or the usual one where nobody told."""
+    return short_name(parcel.default_branch or USUAL_BRANCH)
+
+
 def short_sha(parcel: Parcel) -> str:
     """Return the first digits of the commit that matters; of the last one, after a deletion."""
-    return parcel.event.commit[:SHORT_SHA]
+    return told.target(parcel)[:SHORT_SHA]
+
+
+def listed(parcel: Parcel) -> list[dict[str, Any]] | None:
+    """Return the commits as the API lists them; None where the forge told of none."""
+    if parcel.details is None or not parcel.details.commits:
+        return None
+    return [commit_to_json(commit) for commit in parcel.details.commits]
 
 
 def extras(parcel: Parcel) -> dict[str, Any]:
@@ -111,7 +151,7 @@ def extras(parcel: Parcel) -> dict[str, Any]:
             "receiver": parcel.receiver,
             "detected_at": instant(event.detected_at),
             "catch_up": event.catch_up,
-            "forced": event.forced,
+            "forced": told.is_forced(parcel),
             "labels": dict(parcel.labels),
         },
     }

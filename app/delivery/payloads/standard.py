@@ -3,14 +3,25 @@
 Its signature follows the Standard Webhooks specification (``app.delivery.signing``).
 """
 
-from app.delivery.payloads.spelling import Rendered, branch, headers, instant, short_sha, to_json
+from app.delivery.payloads import told
+from app.delivery.payloads.spelling import (
+    Rendered,
+    branch,
+    headers,
+    listed,
+    short_sha,
+    to_json,
+)
 from app.domain.delivery import Parcel
+from app.domain.details import person_to_json
 from app.domain.event import EventState
+from app.domain.moments import instant
 
 
 def render(parcel: Parcel) -> Rendered:
     """Spell the event as the API does; it is open by definition while this is being sent."""
     event = parcel.event
+    pushed_at, pusher = told.pushed_at(parcel), told.pusher(parcel)
     body = {
         "id": event.id,
         "sequence": event.sequence,
@@ -23,9 +34,11 @@ def render(parcel: Parcel) -> Rendered:
         "ref": event.ref,
         "before": event.before,
         "after": event.after,
-        "forced": event.forced,
-        "commits": None,  # polling sees where a ref points, not what lies between
-        "pushed_at": instant(event.pushed_at) if event.pushed_at else None,
+        "forced": told.is_forced(parcel),
+        "commits": listed(parcel),
+        "commits_count": told.commits_count(parcel),
+        "pusher": person_to_json(pusher) if pusher else None,
+        "pushed_at": instant(pushed_at) if pushed_at else None,
         "detected_at": instant(event.detected_at),
         "catch_up": event.catch_up,
         "state": EventState.OPEN.value,

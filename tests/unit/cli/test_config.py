@@ -78,6 +78,22 @@ def test_check_says_what_is_there_and_warns_of_what_has_no_effect(run: Run) -> N
     ]
 
 
+def test_check_finds_what_is_wrong_in_a_template(run: Run) -> None:
+    Path("ci.json.j2").write_text('{"who":\n {{ pushr.name | tojson }}}', encoding="utf-8")
+    Path("reposentry.yaml").write_text(
+        "receivers: {ci: {url: 'https://x.io/', payload: template, template: ci.json.j2}}\n",
+        encoding="utf-8",
+    )
+
+    code, _, err = run("config", "check")
+
+    file = Path("ci.json.j2").absolute()
+    assert (code, err) == (
+        2,
+        f"{file}:2: receivers.ci.template: there is no «pushr»; did you mean pusher?\n",
+    )
+
+
 def test_check_prints_json_for_machines(run: Run) -> None:
     Path("reposentry.yaml").write_text(WRONG, encoding="utf-8")
 

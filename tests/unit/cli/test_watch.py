@@ -107,7 +107,7 @@ def test_a_mistake_names_the_option_and_is_told_once(
 def test_a_payload_that_is_not_there_is_refused_although_nothing_is_delivered(
     refuse: Refuse,
 ) -> None:
-    assert "'github', 'standard'" in refuse(SITE, "--payload", "nonsense")
+    assert "'github', 'gitlab', 'standard'" in refuse(SITE, "--payload", "nonsense")
 
 
 def test_a_secret_that_would_sign_nothing_is_refused(refuse: Refuse) -> None:

@@ -6,7 +6,7 @@ import hmac
 
 import pytest
 
-from app.delivery.payloads import PAYLOADS
+from app.delivery.payloads import PAYLOADS, TEMPLATE
 from app.delivery.signing import SIGNERS, sign
 from app.domain.secret import Secret
 
@@ -34,7 +34,7 @@ def standard_signature(key: bytes) -> str:
 
 
 def test_every_payload_format_has_a_way_of_signing() -> None:
-    assert SIGNERS.keys() == PAYLOADS.keys()
+    assert SIGNERS.keys() == {*PAYLOADS, TEMPLATE}
 
 
 def test_github_is_signed_in_both_ways_that_its_receivers_read() -> None:
@@ -87,12 +87,29 @@ def test_a_secret_need_not_be_ascii() -> None:
 
 @pytest.mark.parametrize("absent", [None, Secret("")])
 def test_without_a_secret_nothing_is_signed(absent: Secret | None) -> None:
-    assert signed("github", absent) == {}
+    for payload in SIGNERS.keys() - {"standard"}:
+        assert signed(payload, absent) == {}
     assert signed("standard", absent) == {
         "webhook-id": DELIVERY,
         "webhook-timestamp": str(NOON_S),
     }
 
 
-def test_a_format_without_signatures_of_its_own_gets_none() -> None:
-    assert signed("template", NEW) == {}
+def test_gitlab_is_shown_the_new_secret_itself() -> None:
+    assert signed("gitlab", NEW, OLD) == {"X-Gitlab-Token": "new secret"}
+
+
+@pytest.mark.parametrize("payload", ["cloudevents", "cloudevents-binary", "template"])
+def test_formats_without_signatures_of_their_own_are_signed_for_tekton_and_flux(
+    payload: str,
+) -> None:
+    signature = "sha256=" + hmac.digest(b"new secret", BODY, "sha256").hex()
+
+    assert signed(payload, NEW, OLD) == {
+        "X-Hub-Signature-256": signature,
+        "X-Signature": signature,
+    }
+
+
+def test_an_unknown_format_gets_no_signature() -> None:
+    assert signed("pigeon", NEW) == {}

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import ConfigurationInvalid
+from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.settings import Objective, Settings, from_mapping, load
+from app.settings.show import masked
 from tests.unit.settings.conftest import Load, Write
 
 RECEIVERS = "receivers: {ci: {url: 'https://ci.example.com/'}, chat: {url: 'https://chat.io/'}}\n"
@@ -202,6 +204,32 @@ def test_a_receiver_that_is_named_twice_is_owed_each_event_once(loaded: Load) ->
     )
 
     assert settings.repositories[0].receivers == ("ci", "chat")
+
+
+def test_a_template_is_read_from_its_file(loaded: Load, tmp_path: Path) -> None:
+    (tmp_path / "ci.json.j2").write_text("{}\n", encoding="utf-8")
+
+    settings = loaded(
+        "receivers: {ci: {url: 'https://x.io/', payload: template, template: ci.json.j2,"
+        " headers: {Content-Type: text/plain}}}\n"
+    )
+
+    receiver = settings.receivers["ci"]
+    assert (receiver.template, receiver.template_file) == ("{}\n", tmp_path / "ci.json.j2")
+    assert masked(settings)["receivers"]["ci"]["template"] == str(tmp_path / "ci.json.j2")
+
+
+def test_a_receiver_wants_all_that_is_watched_unless_it_says_otherwise(loaded: Load) -> None:
+    settings = loaded(
+        "receivers:\n"
+        "  all: {url: 'https://x.io/all'}\n"
+        "  releases: {url: 'https://x.io/some', branches: ['release-*'], tags: []}\n"
+    )
+
+    everything, some = settings.receivers["all"].refs, settings.receivers["releases"].refs
+    assert everything == RefFilter(branches=("*",), tags=("*",))
+    assert some == RefFilter(branches=("release-*",), tags=())
+    assert masked(settings)["receivers"]["releases"]["branches"] == ["release-*"]
 
 
 def test_no_receivers_named_means_all(loaded: Load) -> None:

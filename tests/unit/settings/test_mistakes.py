@@ -129,6 +129,10 @@ CASES = {
         "receivers: {ci: {url: 'https://ci.example.com/', rate: 5}}\n",
         "1:56: receivers.ci.rate: «5» is not a rate; write 5/s, 30/m or 100/h",
     ),
+    "no secret to be confirmed with": Case(
+        "receivers: {ci: {url: 'https://ci.example.com/', confirm: tekton}}\n",
+        "1:13: receivers.ci.secret: is missing; confirm needs it for its address",
+    ),
     "no address": Case(
         "server: {listen: 8080}\n",
         "1:18: server.listen: «8080» is not HOST:PORT; write 127.0.0.1:8080, or [::]:8080 for"
@@ -179,8 +183,12 @@ CASES = {
     ),
     "a header that is ours": Case(
         "receivers: {ci: {url: 'https://x.io/', headers: {Content-Type: text/plain}}}\n",
-        "1:50: receivers.ci.headers.Content-Type: «Content-Type» is set by the delivery"
-        " itself; leave it out",
+        "1:50: receivers.ci.headers.Content-Type: is set by the payload, unless that is a"
+        " template; leave it out",
+    ),
+    "a header that HTTP sets": Case(
+        "receivers: {ci: {url: 'https://x.io/', headers: {Host: x}}}\n",
+        "1:50: receivers.ci.headers.Host: «Host» is set by the delivery itself; leave it out",
     ),
     "a header of two lines": Case(
         'receivers: {ci: {url: "https://x.io/", headers: {X-A: "b\\r\\nX-Evil: c"}}}\n',
@@ -198,9 +206,30 @@ CASES = {
         "receivers: {ci: {url: 'https://x.io/', retry: {first: 1h, longest: 1m}}}\n",
         "1:68: receivers.ci.retry.longest: longest is shorter than first (1h)",
     ),
-    "a payload of another version": Case(
-        "receivers: {ci: {url: 'https://x.io/', payload: gitlab}}\n",
-        "1:49: receivers.ci.payload: is not available in this version; use github or standard",
+    "a template that is not there": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', payload: template, template: x.j2}\n",
+        "2:59: receivers.ci.template: «x.j2» cannot be read: No such file or directory",
+    ),
+    "a template for another payload": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', template: reposentry.yaml}\n",
+        "2:40: receivers.ci.template: goes with payload: template, and only with it",
+    ),
+    "no template": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', payload: template}\n",
+        "2:3: receivers.ci.template: is missing; payload: template needs its file",
+    ),
+    "a secret that no header can show": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', payload: gitlab, secret: schlüssel}\n",
+        "2:55: receivers.ci.secret: cannot be sent as X-Gitlab-Token; take ASCII letters, digits"
+        " and signs",
+    ),
+    "a receiver that wants nothing": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', branches: [], tags: []}\n",
+        "2:30: receivers.ci.branches: watches neither branches nor tags",
+    ),
+    "a receiver that only takes out": Case(
+        "receivers:\n  ci: {url: 'https://x.io/', branches: ['!wip']}\n",
+        '2:30: receivers.ci.branches: only takes out; begin with what to watch, such as "*"',
     ),
     "a secret and its file": Case(
         "receivers:\n  ci: {url: 'https://x.io/', secret: a, secret_file: reposentry.yaml}\n",

@@ -9,9 +9,8 @@ from tests.unit.settings.conftest import Load, Wrong
 
 def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> None:
     settings = loaded(
-        "polling: {policy: adaptive, objective: 20s for 90%, storm_limit: 5}\n"
+        "polling: {policy: adaptive, objective: 20s for 90%}\n"
         "forges: {github: {tokens: [abc, def]}}\n"
-        "receivers: {ci: {url: 'https://x.io/', confirm: tekton, rate: 5/s}}\n"
         "repositories:\n"
         "  - {url: 'https://x.io/a', paths: ['src/**'], pull_requests: true, priority: 2}\n"
         "discover: [{forge: github, owner: acme}]\n"
@@ -24,26 +23,22 @@ def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> Non
         for line, path in [
             (1, "polling.policy"),
             (1, "polling.objective"),
-            (1, "polling.storm_limit"),
             (2, "forges.github.tokens"),
-            (3, "receivers.ci.confirm"),
-            (3, "receivers.ci.rate"),
-            (5, "repositories[0].paths"),
-            (5, "repositories[0].pull_requests"),
-            (5, "repositories[0].priority"),
-            (6, "discover"),
-            (7, "security.encryption_key"),
-            (7, "security.metrics_token"),
-            (8, "alerts.channels"),
-            (8, "alerts.heartbeat_url"),
+            (4, "repositories[0].paths"),
+            (4, "repositories[0].pull_requests"),
+            (4, "repositories[0].priority"),
+            (5, "discover"),
+            (6, "security.encryption_key"),
+            (6, "security.metrics_token"),
+            (7, "alerts.channels"),
+            (7, "alerts.heartbeat_url"),
         ]
     ]
 
 
 def test_a_default_that_is_written_down_is_not_warned_of(loaded: Load) -> None:
     settings = loaded(
-        "polling: {policy: fixed, objective: 30s for 95%, storm_limit: 1000}\n"
-        "receivers: {ci: {url: 'https://x.io/', confirm: null, rate: null}}\n"
+        "polling: {policy: fixed, objective: 30s for 95%}\n"
         "repositories: [{url: 'https://x.io/a', paths: [], pull_requests: no, priority: 1}]\n"
         "discover: []\n"
         "security: {tokens: auto, allow_private_networks: true, metrics_token: null}\n"
@@ -63,10 +58,6 @@ def test_a_key_without_a_value_is_not_warned_of(loaded: Load) -> None:
     [
         ("forges: {github: {app: {id: 1, installation: 2, key: x}}}", "forges.github.app"),
         ("security: {allow_private_networks: false}", "security.allow_private_networks"),
-        (
-            "receivers: {ci: {url: 'https://x.io/', payload: cloudevents-binary}}",
-            "receivers.ci.payload",
-        ),
     ],
 )
 def test_what_cannot_be_ignored_without_harm_is_refused(
