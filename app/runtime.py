@@ -29,6 +29,7 @@ from app.forges import Forges
 from app.services.branch_monitor import BranchMonitor
 from app.services.catalog import Catalog, Entry
 from app.services.dispatcher import Dispatcher
+from app.services.enricher import Enricher
 from app.services.leadership import TTL, Leadership
 from app.services.periodic import Periodic
 from app.services.poller import Poller
@@ -80,6 +81,7 @@ class Term:
     poller: Poller
     scheduler: Scheduler
     dispatcher: Dispatcher
+    enricher: Enricher
     forges: Forges
     senders: Senders
     chores: tuple[Periodic, ...]
@@ -165,11 +167,19 @@ class Runtime:
         catalog = Catalog(self._store, now=utc_now, fence=fence)
         forges = Forges(self.settings.forges, now=utc_now, connections=polling.workers)
         senders = Senders(receivers, now=utc_now)
+        configured = {repository.name: repository for repository in self.settings.repositories}
+        enricher = Enricher(
+            client_for=forges.client_for,
+            find=configured.get,
+            keep=self._store.keep_details,
+            monotonic=time.monotonic,
+        )
         dispatcher = Dispatcher(
             outbox=self._outbox,
             receivers=receivers,
             sender_for=senders.for_receiver,
             render=self._payloads.render,
+            enrich=enricher.complete,
             observers=self._observers,
             fence=fence,
             may_send=lambda: self._leadership.may_send,
@@ -190,6 +200,7 @@ class Runtime:
             catalog=catalog,
             monitor=monitor,
             observers=self._observers,
+            describe=enricher.begin,
             owed=dispatcher.owed,
             lease_lost=partial(self._leadership.lose, fence),
             now=utc_now,
@@ -203,7 +214,7 @@ class Runtime:
             Periodic("prune", self._prune, every_s=PRUNE_S),
             Periodic("clock", scheduler.mind_the_clock, every_s=CLOCK_S),
         )
-        return Term(catalog, poller, scheduler, dispatcher, forges, senders, chores)
+        return Term(catalog, poller, scheduler, dispatcher, enricher, forges, senders, chores)
 
     def _end_term(self) -> None:
         with self._term_lock:
@@ -435,6 +446,7 @@ class Runtime:
             term.poller.poll(entry.watched.id, Call("wake", since))
             term.catalog.flush()
             record = term.catalog.wait_for_poll(entry.watched.id, since=since, wait_s=0)
+            term.enricher.close()
         finally:
             lease.release()
         if record is None:
@@ -456,6 +468,7 @@ def _wind_up(term: Term) -> None:
     deadline = time.monotonic() + DRAIN_S - 1
     term.scheduler.stop(max(0.0, deadline - time.monotonic()))
     term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
+    term.enricher.close()
     for chore in term.chores:
         chore.stop(1.0)
     with suppress(RepoSentryError):  # it costs a poll, never a change

@@ -28,15 +28,15 @@ class Console:
             moved = event.after[:SHORT]
         elif event.kind.change == "deleted":
             moved = f"was {event.before[:SHORT]}"
-        forced = "  (forced)" if event.forced else ""
         kind = event.kind.value.replace("_", " ")
-        text = f"{repository.name}  {kind:<14}  {event.name}  {moved}{forced}"
+        text = f"{repository.name}  {kind:<14}  {event.name}  {moved}"
         self._line(event.detected_at, text)
 
     def attempted(self, parcel: Parcel, result: AttemptResult) -> None:
         """Print what became of a delivery."""
         told = f"status {result.answer.status}" if result.answer.status else result.answer.error
         sign = "✓" if result.state is DeliveryState.DELIVERED else "✗"
+        forced = "  (forced)" if parcel.event.forced else ""
         more = ""
         if result.state is DeliveryState.WAITING and result.retry_at:
             more = f", again at {result.retry_at.astimezone():%H:%M:%S}"
@@ -44,8 +44,8 @@ class Console:
             more = ", given up"
         self._line(
             result.started_at,
-            f"{parcel.repository_name}  {sign} {result.state.value:<12}  {parcel.event.name}  "
-            f"to {parcel.receiver}: {told} in {result.duration_ms} ms{more}",
+            f"{parcel.repository_name}  {sign} {result.state.value:<12}  {parcel.event.name}"
+            f"{forced}  to {parcel.receiver}: {told} in {result.duration_ms} ms{more}",
         )
 
     def _line(self, at: datetime, text: str) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from app.domain.details import Details
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.forges import gitea, github, gitlab
 from app.forges.client import GitClient, RefsReply
@@ -30,6 +32,26 @@ CLIENTS: Mapping[str, Callable[[Forge, Tools], GitClient]] = {
 }
 
 PLAIN_GIT = Forge(name="git", kind="git", url="", api_url=None)
+
+
+class _ReadByCommand:
+    """Reads refs over ssh by the git command, and asks the forge's API what a push brought."""
+
+    def __init__(self, command: GitClient, api: GitClient) -> None:
+        self._command = command
+        self._api = api
+
+    def list_refs(
+        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+    ) -> RefsReply:
+        """Ask the git command."""
+        return self._command.list_refs(repository, validator=validator, timeout_s=timeout_s)
+
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Ask the forge."""
+        return self._api.describe(repository, change=change, timeout_s=timeout_s)
 
 
 class Forges:
@@ -64,12 +86,19 @@ class Forges:
                 self._transports[forge.ca_file] = transport
             self._clients[name] = CLIENTS[forge.kind](forge, Tools(transport, now))
         self._by_command = LsRemote()
+        self._by_ssh = {
+            name: _ReadByCommand(self._by_command, self._clients[name])
+            for name, forge in forges.items()
+            if forge.api_url is not None
+        }
 
     def client_for(self, repository: Repository) -> GitClient:
         """Return the client that reads this repository; always the same one for the same forge."""
-        if repository.remote.scheme not in {"http", "https"}:
-            return self._by_command
-        return self._clients.get(repository.forge) or self._clients["git"]
+        scheme = repository.remote.scheme
+        if scheme in {"http", "https"}:
+            return self._clients.get(repository.forge) or self._clients["git"]
+        known = self._by_ssh.get(repository.forge) if scheme == "ssh" else None
+        return known or self._by_command
 
     def close(self) -> None:
         """Close the idle connections."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from app.domain.details import Details
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
 
@@ -50,11 +52,12 @@ class GitClient(Protocol):
         """
         ...
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
-        """Tell whether ``after`` does not contain ``before``; None where it cannot be told.
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Tell what a created or updated ref brought; None where it cannot be told.
 
-        Never raises: what cannot be told is not an error.
+        Never raises, since nothing depends on it, and asks no forge whose allowance is spent. The
+        newest commit is told for a new ref, for a tag, and for a branch that was only taken back.
         """
         ...

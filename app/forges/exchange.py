@@ -14,7 +14,7 @@ from app.domain.errors import (
     ForgeRateLimited,
     ForgeUnavailable,
 )
-from app.transport import AnswerTooLarge, NoAnswer, Reply, Transport
+from app.transport import MEBIBYTE, AnswerTooLarge, NoAnswer, Reply, Transport
 
 # GitHub's advice for a limit that does not say how long it lasts.
 UNTOLD_WAIT = timedelta(minutes=1)
@@ -32,10 +32,16 @@ DENIALS = {
 
 
 class Exchange:
-    """Sends the requests of one call; all of them together have ``timeout_s`` seconds."""
+    """Sends the requests of one call; all of them together have ``timeout_s`` seconds.
 
-    def __init__(self, transport: Transport, *, timeout_s: float) -> None:
+    An answer's body of more than ``limit_bytes`` is refused.
+    """
+
+    def __init__(
+        self, transport: Transport, *, timeout_s: float, limit_bytes: int = 16 * MEBIBYTE
+    ) -> None:
         self._transport = transport
+        self._limit_bytes = limit_bytes
         self._timeout_s = timeout_s
         self._deadline = time.monotonic() + timeout_s
         self.requests = 0
@@ -54,7 +60,14 @@ class Exchange:
             raise self._late()
         self.requests += 1
         try:
-            return self._transport.send(method, url, headers=headers, body=body, timeout_s=left)
+            return self._transport.send(
+                method,
+                url,
+                headers=headers,
+                body=body,
+                timeout_s=left,
+                limit_bytes=self._limit_bytes,
+            )
         except AnswerTooLarge as error:
             raise ForgeAnswerInvalid(str(error)) from error
         except NoAnswer as error:

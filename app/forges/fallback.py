@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from app.domain.details import Details
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -14,6 +15,7 @@ from app.domain.errors import (
     ForgeRateLimited,
     ForgeUnavailable,
 )
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.forges.client import GitClient, RefsReply
 
@@ -96,19 +98,26 @@ class Fallback:
         self._forgive(repository)
         raise failure or ForgeUnavailable("there is no way to read this repository")
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
-        """Return what the first way says that can tell."""
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Return what the first way says that can tell; one that is left alone is not asked."""
         deadline = time.monotonic() + timeout_s
         for way in self._ways:
             left = deadline - time.monotonic()
             if left <= 0:
                 break
-            told = way.client.is_forced(repository, before=before, after=after, timeout_s=left)
+            if self._is_aside(repository, way):
+                continue
+            told = way.client.describe(repository, change=change, timeout_s=left)
             if told is not None:
                 return told
         return None
+
+    def _is_aside(self, repository: Repository, way: Way) -> bool:
+        with self._lock:
+            aside = self._aside.get((repository.url, way.name))
+        return aside is not None and self._now() < aside.until
 
     def _in_turn(self, repository: Repository) -> list[tuple[Way, ForgeError | None]]:
         """List the ways to ask, each with why the one before it was left out, if it was."""

@@ -11,7 +11,9 @@ from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
-from app.domain.errors import ForgeAnswerInvalid, ForgeDenied
+from app.domain.details import Details
+from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited
+from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
 from app.domain.repository import Repository
 from app.domain.secret import Secret
@@ -71,11 +73,35 @@ class GitHttp:
         self._sign_in = sign_in
         # By repository URL. Only ever replaced whole, so no lock is needed.
         self._servers: dict[str, Server] = {}
+        # Since when a server wants to be left alone with a repository, and its error.
+        self._limits: dict[str, tuple[datetime, ForgeRateLimited]] = {}
 
     def list_refs(
         self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
     ) -> RefsReply:
-        """Ask once; the first time, and when the server may have changed, how it speaks before."""
+        """Ask once; the first time, and when the server may have changed, how it speaks before.
+
+        A server that asks to come back later is left alone until then, whoever else fails.
+        """
+        self._wait_out(repository)
+        try:
+            return self._list_refs(repository, validator, timeout_s)
+        except ForgeRateLimited as limited:
+            self._limits[repository.url] = (self._now(), limited)
+            raise
+
+    def _wait_out(self, repository: Repository) -> None:
+        since, limited = self._limits.get(repository.url) or (None, None)
+        if since is None or limited is None:
+            return
+        # Before that moment the clock was set back, and nothing waits for it to catch up.
+        if since <= self._now() < limited.reset_at:
+            raise ForgeRateLimited(str(limited), reset_at=limited.reset_at)
+        self._limits.pop(repository.url, None)
+
+    def _list_refs(
+        self, repository: Repository, validator: Mapping[str, str], timeout_s: float
+    ) -> RefsReply:
         exchange = Exchange(self._transport, timeout_s=timeout_s)
         known = validator.get(WAY)
         server = self._servers.get(repository.url)
@@ -87,9 +113,9 @@ class GitHttp:
             self._servers.pop(repository.url, None)
         return self._meet(exchange, repository, known)
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
         """Return None: the protocol answers this only by sending the history."""
         return None
 

@@ -1,13 +1,15 @@
 """GitLab: gitlab.com, and GitLab on a server of one's own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from app.domain.errors import ForgeError
-from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
+from app.domain.details import Commit, Details
+from app.domain.event import Event
+from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_tag
 from app.domain.repository import Repository
+from app.forges import commits
 from app.forges.client import GitClient, RefsReply
 from app.forges.fallback import Fallback
 from app.forges.rest import Api, Listing, Pairs, project_path
@@ -18,6 +20,7 @@ from app.transport import Transport
 # GitLab keeps its list of branches for 30 s and 5 more (cache_action_if in lib/api/branches.rb).
 LAG = timedelta(seconds=35)
 USERNAME = "oauth2"  # with which git takes a token for a password
+OBJECT_ID = 64  # hex digits of a SHA-256 id; SHA-1 has 40
 
 
 def client(forge: Forge, tools: Tools) -> GitClient:
@@ -59,17 +62,30 @@ class GitLab:
             listings.append(Listing("tags", url, tags))
         return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
-        """Ask for the two commits' merge base: one request."""
-        try:
-            call = self._api.call(repository, timeout_s)
-            url = f"{self._root(repository)}/merge_base?refs%5B%5D={before}&refs%5B%5D={after}"
-            base = call.get_object(url).get("id")
-        except ForgeError:
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Compare the two commits, or ask for the newest alone: one request, rarely two."""
+        return commits.told(lambda: self._describe(repository, change, timeout_s))
+
+    def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
+        call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)
+        root = self._root(repository)
+        if is_tag(change.ref):
+            found = call.get_object(f"{root}/tags/{quote(change.name, safe='')}")
+            is_it = found["target"] == change.after
+            return Details((commit(found["commit"]),)) if is_it else None
+        newest = f"{root}/commits/{change.after}?stats=false"
+        if not commits.has_base(change):
+            return Details((commit(call.get_object(newest)),))
+        # Straight: between the two commits themselves, as the push moved the branch.
+        url = f"{root}/compare?from={change.before}&to={change.after}&straight=true"
+        found = call.get_object(url)
+        if found["commits"]:
+            return compared(found, change)
+        if found["compare_same_ref"] is not False:  # null where one of the two is not known
             return None
-        return base != before if isinstance(base, str) else None
+        return Details((commit(call.get_object(newest)),), total=0, forced=True)
 
     def _root(self, repository: Repository) -> str:
         path = quote(project_path(self._forge, repository), safe="")
@@ -84,6 +100,41 @@ def branches(items: list[Any]) -> Pairs:
 def tags(items: list[Any]) -> Pairs:
     """Take a page of ``/repository/tags`` apart: ``target`` is the tag object's own id."""
     return [(TAG_PREFIX + item["name"], item["target"]) for item in items]
+
+
+def compared(found: Mapping[str, Any], change: Event) -> Details:
+    """Take ``/compare`` apart: commits oldest first, files of all of them together."""
+    listed = found["commits"]
+    forced = commits.is_forced(change, (item["parent_ids"] for item in listed))
+    told = commits.newest([commit(item) for item in listed], change)
+    if not forced and not found["compare_timeout"]:
+        told = (*told[:-1], commits.with_files(told[-1], files(found["diffs"])))
+    return Details(told, total=len(listed), forced=forced)
+
+
+def commit(item: Mapping[str, Any]) -> Commit:
+    """Read one commit; GitLab tells neither its tree nor anybody's account."""
+    return Commit(
+        id=commits.text(item["id"], OBJECT_ID),
+        message=commits.text(item["message"], commits.LONGEST_MESSAGE),
+        author=commits.person(item["author_name"], item["author_email"]),
+        committer=commits.person(item["committer_name"], item["committer_email"]),
+        committed_at=commits.moment(item["committed_date"]),
+        url=commits.text(item["web_url"], commits.LONGEST_WORD) if item.get("web_url") else None,
+    )
+
+
+def files(items: Sequence[Mapping[str, Any]]) -> list[commits.File]:
+    """Read a list of changed files, whose sort is told by flags."""
+    flags = {"new_file": "added", "deleted_file": "removed", "renamed_file": "renamed"}
+    return [
+        commits.File(
+            next((sort for flag, sort in flags.items() if item[flag]), "modified"),
+            item["new_path"],
+            item["old_path"],
+        )
+        for item in items
+    ]
 
 
 def default_branch(items: list[Any]) -> str | None:

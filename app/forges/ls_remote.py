@@ -6,13 +6,15 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from app.domain.details import MOST_COMMITS, Commit, Details
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeError, ForgeUnavailable
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.secret import MASK
-from app.forges import process
+from app.forges import commits, git_log, process
 from app.forges.client import RefsReply
 from app.forges.exchange import origin
 from app.forges.git_http import SignIn, basic
@@ -90,18 +92,19 @@ class LsRemote:
             raise ForgeAnswerInvalid("git found no refs, and over HTTP that may be a failure")
         return RefsReply(keep(pairs, repository), WAY, {WAY: seen}, default_branch)
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
         """Ask the history itself where it is on this machine; a rewound one may be gone."""
         if repository.remote.scheme != "file":
             return None
-        arguments = ["-C", address(repository), "merge-base", "--is-ancestor", before, after]
-        try:
-            finished = self._git(repository, arguments, timeout_s)
-        except ForgeError:
-            return None
-        return {0: False, 1: True}.get(finished.status)
+        deadline = time.monotonic() + timeout_s
+
+        def ask(*arguments: str) -> process.Finished:
+            left = deadline - time.monotonic()
+            return self._git(repository, ["-C", address(repository), *arguments], left)
+
+        return commits.told(lambda: _describe(ask, change))
 
     def _git(
         self, repository: Repository, arguments: list[str], timeout_s: float
@@ -172,6 +175,35 @@ class LsRemote:
             "http.extraHeader": f"Authorization: {header['Authorization']}",
             "http.followRedirects": "false",  # the header would go along, wherever that leads
         }
+
+
+def _describe(ask: Callable[..., process.Finished], change: Event) -> Details:
+    """Tell the newest of what a branch gained; the newest commit alone of all else."""
+    if commits.has_base(change):
+        gained = f"{change.before}..{change.after}"
+        counted = ask("rev-list", "--count", gained)
+        if counted.status == 0:
+            total = int(counted.stdout)
+            kept = ask("merge-base", "--is-ancestor", change.before, change.after)
+            forced = {0: False, 1: True}.get(kept.status)
+            if not total:
+                return Details(_log(ask, change.after), total, forced)
+            newest = _log(ask, gained, has_files=True)
+            return Details(commits.whole(newest, total), total, forced)
+    return Details(_log(ask, change.after))
+
+
+def _log(
+    ask: Callable[..., process.Finished], wanted: str, *, has_files: bool = False
+) -> tuple[Commit, ...]:
+    """Return the newest commits, the newest last; one alone where its files are not wanted."""
+    form = git_log.WITH_FILES if has_files else git_log.ALONE
+    count = MOST_COMMITS if has_files else 1
+    arguments = ["log", *form, "--topo-order", f"--max-count={count}", wanted, "--"]
+    finished = ask(*git_log.QUIET, *arguments)
+    if finished.status != 0:
+        raise ValueError("git log failed")
+    return tuple(reversed(git_log.parse(finished.stdout, has_files=has_files)))
 
 
 def address(repository: Repository) -> str:

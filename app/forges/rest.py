@@ -24,7 +24,7 @@ from app.forges.client import RefsReply
 from app.forges.exchange import Exchange, refusal, retry_after
 from app.forges.listing import decode_ref, fingerprint, keep
 from app.settings.types import Forge
-from app.transport import Reply, Transport
+from app.transport import MEBIBYTE, Reply, Transport
 
 WAY = "rest"
 MOST_PAGES = 1000  # a choice: 50,000 refs at the least; more is a server that goes in circles
@@ -128,7 +128,9 @@ class Api:
         refs = keep(pairs, repository)
         return RefsReply(refs, WAY, merged, default_branch or None, call.requests)
 
-    def call(self, repository: Repository, timeout_s: float) -> "Call":
+    def call(
+        self, repository: Repository, timeout_s: float, *, limit_bytes: int = 16 * MEBIBYTE
+    ) -> "Call":
         """Begin a call with the credential whose turn it is.
 
         A repository keeps its credential as long as it can: an ETag is made for one only.
@@ -146,7 +148,7 @@ class Api:
             except ForgeRateLimited as error:
                 refused.append(error)
             else:
-                exchange = Exchange(self._transport, timeout_s=timeout_s)
+                exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=limit_bytes)
                 return Call(self.base, credential, exchange, self._now)
         raise min(refused, key=lambda error: error.reset_at)
 

@@ -21,12 +21,6 @@ from app.storage.records import Advance, Owed, Watched
 
 log = logging.getLogger(__name__)
 
-# More updated refs than this in one poll are not each asked whether they were forced: it would
-# take longer than the next interval, and the changes matter more than the flag.
-MOST_FORCED_QUESTIONS = 20
-FORCED_QUESTION_S = 2.0
-# And all of them together no longer than this: a slow forge would hold the changes up.
-FORCED_QUESTIONS = timedelta(seconds=4)
 # The key under which a validator keeps the digest of the snapshot it belongs to.
 SNAPSHOT = "snapshot"
 
@@ -49,10 +43,14 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a poll found: the repository's new standing, and the events that are now owed."""
+    """What a poll found: the repository's new standing, and what happened.
+
+    ``owed`` are those of the events that some receiver is owed.
+    """
 
     watched: Watched
     events: tuple[Event, ...] = ()
+    owed: tuple[Event, ...] = ()
     changed: bool = False
 
 
@@ -98,6 +96,12 @@ class BranchMonitor:
             StorageError: They could not be written; nothing has changed.
         """
         known = self._sure(known)
+        finding = self._look(repository, known, catch_up=catch_up)
+        # Not before: after a failure the caller keeps the standing that may be out of date.
+        self._unsure.discard(known.id)
+        return finding
+
+    def _look(self, repository: Repository, known: Watched, *, catch_up: bool) -> Finding:
         is_same_question = known.digest is not None and known.watched == patterns_of(
             repository.refs
         )
@@ -132,7 +136,6 @@ class BranchMonitor:
         if known.id not in self._unsure:
             return known
         written = self._store.watched(known.id)
-        self._unsure.discard(known.id)
         return replace(
             known,
             sequence=written.sequence,
@@ -177,6 +180,7 @@ class BranchMonitor:
         before = self._store.snapshot(known.id) if known.digest is not None else {}
         moved = diff(before, after)
         events = self._events(repository, known, moved, catch_up=catch_up)
+        owed = tuple(self._owed(repository, events))
         step = Advance(
             repository_id=known.id,
             from_sequence=known.sequence,
@@ -188,7 +192,7 @@ class BranchMonitor:
             upserts={c.ref: c.after for c in moved if c.after is not None},
             removals=tuple(c.ref for c in moved if c.after is None),
             events=events,
-            owed=tuple(self._owed(repository, events)),
+            owed=owed,
             at=self._now(),
         )
         self._unsure.add(known.id)
@@ -196,13 +200,14 @@ class BranchMonitor:
             log.warning("snapshot had moved meanwhile", extra={"repository": repository.name})
             return Finding(self._sure(known))
         self._unsure.discard(known.id)
-        return Finding(_advanced(known, step, reply), events, changed=bool(events))
+        return Finding(
+            _advanced(known, step, reply), events, _owed_events(step), changed=bool(events)
+        )
 
     def _events(
         self, repository: Repository, known: Watched, moved: Sequence[Change], *, catch_up: bool
     ) -> tuple[Event, ...]:
         told = [change for change in moved if self._is_news(repository.refs, known, change)]
-        forced = self._forced(repository, told)
         at = self._now()
         return tuple(
             record(
@@ -210,7 +215,6 @@ class BranchMonitor:
                 key=known.key,
                 sequence=sequence,
                 detected_at=at,
-                forced=forced.get(change.ref),
                 catch_up=catch_up,
             )
             for sequence, change in enumerate(told, start=known.sequence + 1)
@@ -222,23 +226,6 @@ class BranchMonitor:
             return self._trigger_on_baseline
         looked_at = filter_of(known.watched)
         return looked_at.watches(change.ref) and wanted.watches(change.ref)
-
-    def _forced(self, repository: Repository, changes: Sequence[Change]) -> dict[str, bool | None]:
-        updated = [(c.ref, c.before, c.after) for c in changes if c.before and c.after]
-        if len(updated) > MOST_FORCED_QUESTIONS:
-            return {}
-        client = self._client_for(repository)
-        ends_at = self._now() + FORCED_QUESTIONS
-        told: dict[str, bool | None] = {}
-        for ref, before, after in updated:
-            left_s = (ends_at - self._now()).total_seconds()
-            if left_s <= 0:
-                break
-            timeout_s = min(left_s, FORCED_QUESTION_S)
-            told[ref] = client.is_forced(
-                repository, before=before, after=after, timeout_s=timeout_s
-            )
-        return told
 
     def _owed(self, repository: Repository, events: Sequence[Event]) -> list[Owed]:
         wanted_by = [self._receivers[n] for n in repository.receivers if n in self._receivers]
@@ -284,6 +271,11 @@ def _seen(known: Watched, reply: RefsReply) -> Watched:
 
 def _bound(validator: Mapping[str, str], to_digest: str | None) -> dict[str, str]:
     return {**validator, SNAPSHOT: to_digest} if validator and to_digest else {}
+
+
+def _owed_events(step: Advance) -> tuple[Event, ...]:
+    ids = {owed.event_id for owed in step.owed}
+    return tuple(event for event in step.events if event.id in ids)
 
 
 def _advanced(known: Watched, step: Advance, reply: RefsReply) -> Watched:

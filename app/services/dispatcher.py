@@ -161,6 +161,10 @@ class _Ledger:
                 self._future = self._record(self._writing, release)
 
 
+def _as_they_are(parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+    return parcels
+
+
 class Dispatcher:
     """Sends while the lease is held: start it with the lease's fence, stop it when it is lost."""
 
@@ -177,11 +181,13 @@ class Dispatcher:
         lease_lost: Callable[[], None],
         now: Callable[[], datetime],
         chance: Callable[[], float],
+        enrich: Callable[[Sequence[Parcel]], Sequence[Parcel]] = _as_they_are,
     ) -> None:
         self._outbox = outbox
         self._receivers = receivers
         self._sender_for = sender_for
         self._render = render
+        self._enrich = enrich
         self._observers = observers
         self._fence = fence
         self._may_send = may_send
@@ -392,7 +398,7 @@ class Dispatcher:
         """Send a lane's first deliveries in order; say when to come back if one must wait."""
         at = self._now()
         until = at + receiver.timeout * 2 + CLAIM_SLACK
-        stamped = {p.position: self._stamp(p) for p in parcels}
+        stamped = {p.position: self._stamp(p) for p in self._enriched(parcels)}
         claimed = self._outbox.claim(
             [s.prepared for s in stamped.values()], at=at, until=until, fence=self._fence
         )
@@ -416,6 +422,14 @@ class Dispatcher:
         if self._is_stopping or receiver.name in self._closed or not self._may_send():
             return True
         return self._now() + receiver.timeout > until
+
+    def _enriched(self, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Add what is known by now to those that have no bytes yet."""
+        bare = [parcel for parcel in parcels if parcel.body is None]
+        if not bare:
+            return parcels
+        full = {parcel.position: parcel for parcel in self._enrich(bare)}
+        return [full.get(parcel.position, parcel) for parcel in parcels]
 
     def _stamp(self, parcel: Parcel) -> _Stamped:
         if parcel.body is not None and parcel.headers is not None:

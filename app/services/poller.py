@@ -1,7 +1,7 @@
 """A repository's turn: poll it, note how it went, and say when its next turn is."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -31,7 +31,11 @@ class Observer(Protocol):
 
 
 class Poller:
-    """Serves the scheduler's calls."""
+    """Serves the scheduler's calls.
+
+    ``describe`` is handed what receivers are owed, and must neither block nor raise; ``owed`` is
+    called after it, when they may be told.
+    """
 
     def __init__(
         self,
@@ -39,6 +43,7 @@ class Poller:
         catalog: Catalog,
         monitor: BranchMonitor,
         observers: tuple[Observer, ...],
+        describe: Callable[[Repository, Sequence[Event]], None],
         owed: Callable[[], None],
         lease_lost: Callable[[], None],
         now: Callable[[], datetime],
@@ -49,6 +54,7 @@ class Poller:
         self._catalog = catalog
         self._monitor = monitor
         self._observers = observers
+        self._describe = describe
         self._owed = owed
         self._lease_lost = lease_lost
         self._now = now
@@ -122,6 +128,8 @@ class Poller:
 
     def _report(self, entry: Entry, finding: Finding, record: PollRecord) -> None:
         repository = entry.repository
+        if finding.owed:
+            self._describe(repository, finding.owed)
         if finding.events:
             self._owed()
         for event in finding.events:

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from app.domain.delivery import DeliveryState, Parcel
+from app.domain.details import Details, Person, commit_from_json
 from app.domain.errors import Conflict, NotFound
 from app.domain.event import Event, EventKind, EventState
 from app.storage import sending
@@ -363,7 +364,7 @@ def _parcels() -> Select[Any]:
     return (
         select(
             deliveries,
-            *(events.c[name].label(f"event_{name}") for name in EVENT_FIELDS),
+            *(events.c[name].label(f"event_{name}") for name in (*EVENT_FIELDS, *DETAIL_FIELDS)),
             repositories.c.name.label("repository_name"),
             repositories.c.url.label("repository_url"),
             repositories.c.forge.label("repository_forge"),
@@ -387,6 +388,7 @@ EVENT_FIELDS = (
     "pushed_at",
     "catch_up",
 )
+DETAIL_FIELDS = ("commits", "commits_count", "pusher")
 
 
 def _parcel(row: Row[Any], fence: int) -> Parcel:
@@ -409,6 +411,21 @@ def _parcel(row: Row[Any], fence: int) -> Parcel:
         repository_forge=row.repository_forge,
         default_branch=row.default_branch,
         labels=row.labels,
+        details=_details(row),
+        asked_until=row.asked_until,
+    )
+
+
+def _details(row: Row[Any]) -> Details | None:
+    """Read what the forge told of a change; None where it was not asked or did not tell."""
+    if row.event_commits is None and row.event_pusher is None:
+        return None
+    return Details(
+        commits=tuple(map(commit_from_json, row.event_commits or ())),
+        total=row.event_commits_count,
+        forced=row.event_forced,
+        pusher=None if row.event_pusher is None else Person(**row.event_pusher),
+        pushed_at=row.event_pushed_at,
     )
 
 

@@ -1,6 +1,7 @@
 """Repositories and their snapshots: what was seen last, and the step from there to what is new."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import datetime
 from functools import cache, partial
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Insert, bindparam, delete, func, insert, select, update
 
 from app.domain.delivery import DeliveryState
+from app.domain.details import Details
 from app.domain.errors import NotFound
 from app.domain.event import Event, EventState, delivery_id
 from app.domain.repository import Repository
 from app.storage import history
 from app.storage.database import Database
+from app.storage.details import keep
 from app.storage.lease import check_fence
 from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
 from app.storage.roster import COLUMNS, sync, watched_of
@@ -128,6 +131,14 @@ class Store:
             False, with nothing written, when the snapshot is no longer the step's start.
         """
         return self._database.write(lambda connection: _advance(connection, step, fence=fence))
+
+    def keep_details(self, event_id: str, details: Details) -> "Future[None]":
+        """Add to an event what was told of it later; returns at once.
+
+        Raises:
+            StorageUnavailable: The database is closed. All else reaches the future.
+        """
+        return self._database.write_soon(partial(keep, event_id=event_id, details=details))
 
     def flush_polls(
         self, states: Sequence[PollState], records: Sequence[PollRecord], *, fence: int

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from app.domain.details import Details
+from app.domain.event import record
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
+from app.domain.snapshot import Change
 from app.forges import CLIENTS
 from app.forges.client import GitClient, RefsReply
 from app.forges.git_http import GitHttp
@@ -58,9 +61,12 @@ class Watch:
             self.repository, validator=validator or {}, timeout_s=timeout_s
         )
 
-    def is_forced(self, before: str, after: str) -> bool | None:
-        """Ask whether a move was forced."""
-        return self.client.is_forced(self.repository, before=before, after=after, timeout_s=10.0)
+    def describe(self, ref: str, before: str | None, after: str | None) -> Details | None:
+        """Ask what a change brought."""
+        change = record(
+            Change(ref, before, after), key=self.repository.url, sequence=1, detected_at=NOON
+        )
+        return self.client.describe(self.repository, change=change, timeout_s=10.0)
 
 
 def repository(url: str, *, password: str | None = None, forge: str = "git") -> Repository:
@@ -168,7 +174,7 @@ class Way:
     name: str
     open: Callable[[Path, str], contextlib.AbstractContextManager[Watch]]
     has_validator: bool = True
-    tells_forced: bool = False
+    tells_details: bool = False
     tells_default_branch: bool = True
     object_formats: tuple[str, ...] = ("sha1", "sha256")
 
@@ -181,24 +187,25 @@ WAYS = (
     Way("ls-refs-v0", lambda root, form: git_http(root, form, protocol_v2=False)),
     Way("plain-git", plain_git, object_formats=("sha1",)),
     Way("ls-remote-http", command_http, object_formats=("sha1",)),
-    Way("ls-remote-path", command_path, tells_forced=True),
+    Way("ls-remote-path", command_path, tells_details=True),
     Way("ls-remote-ssh", command_ssh, object_formats=("sha1",)),
     Way(
         "github",
         lambda root, form: rest(root, form, kind="github"),
-        tells_forced=True,
+        tells_details=True,
         tells_default_branch=False,
         object_formats=("sha1",),
     ),
     Way(
         "gitlab",
         lambda root, form: rest(root, form, kind="gitlab"),
-        tells_forced=True,
+        tells_details=True,
         object_formats=("sha1",),
     ),
     Way(
         "gitea",
         lambda root, form: rest(root, form, kind="gitea"),
+        tells_details=True,
         has_validator=False,
         tells_default_branch=False,
         object_formats=("sha1",),

@@ -2,11 +2,12 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from app.domain.details import Details
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -14,7 +15,9 @@ from app.domain.errors import (
     ForgeRateLimited,
     ForgeUnavailable,
 )
-from tests.contract.git_clients import WAYS, Watch, Way
+from app.domain.event import record
+from app.domain.snapshot import Change
+from tests.contract.git_clients import NOON, WAYS, Watch, Way
 from tests.fakes.ssh_server import find_sshd
 
 FORMATS = [
@@ -27,6 +30,19 @@ FORMATS = [
     for form in way.object_formats
 ]
 SERVED = [way for way in WAYS if way.name not in {"ls-remote-path", "ls-remote-ssh"}]
+
+
+MAIN = "refs/heads/main"
+
+
+def ids(told: Details) -> list[str]:
+    """Return the commits' ids."""
+    return [commit.id for commit in told.commits]
+
+
+def together(lists: Iterable[tuple[str, ...] | None]) -> set[str]:
+    """Return what all lists name that were told."""
+    return {path for one in lists for path in one or ()}
 
 
 def needs_sshd(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,18 +191,153 @@ def test_names_outside_ascii_are_told_as_they_are(watch: Watch) -> None:
     assert watch.poll().refs == watch.remote.refs()
 
 
-def test_whether_a_move_was_forced_is_told_where_it_can_be(watch: Watch, way: Way) -> None:
+def test_what_a_push_brought_is_told_newest_last(watch: Watch, way: Way) -> None:
+    first = watch.remote.commit(files={"a": "1", "b": "1", "gone": "1"})
+    second = watch.remote.commit(message="Two\n\nWith a body", files={"a": "2", "b": "1", "c": "1"})
+    third = watch.remote.commit(message="Drei ß 🚀", files={"a": "2", "b": "1", "c": "1", "ü": "1"})
+
+    told = watch.describe(MAIN, first, third)
+
+    if not way.tells_details:
+        assert told is None
+        return
+    assert told is not None
+    assert [commit.id for commit in told.commits] == [second, third]
+    assert [commit.message for commit in told.commits] == ["Two\n\nWith a body", "Drei ß 🚀"]
+    assert (told.total, told.forced) == (2, False)
+    assert (told.commits[0].author.name, told.commits[0].committer.email) == (
+        "Ada",
+        "ada@example.com",
+    )
+    assert told.commits[0].committed_at < told.commits[1].committed_at
+    files = [together(commit.added for commit in told.commits)]
+    files += [together(commit.modified for commit in told.commits)]
+    files += [together(commit.removed for commit in told.commits)]
+    assert files == [{"c", "ü"}, {"a"}, {"gone"}]
+
+
+def test_of_many_commits_the_newest_are_told_and_all_are_counted(watch: Watch, way: Way) -> None:
+    made = [watch.remote.commit() for _ in range(24)]
+
+    told = watch.describe(MAIN, made[0], made[-1])
+
+    assert (told is not None) == way.tells_details
+    if told is not None:
+        assert [commit.id for commit in told.commits] == made[-20:]
+        assert told.total == 23
+
+
+def test_of_many_commits_the_files_of_all_are_told_or_of_none(watch: Watch, way: Way) -> None:
+    names = [f"f{number:02}" for number in range(24)]
+    made = [
+        watch.remote.commit(files=dict.fromkeys(names[: number + 1], "1")) for number in range(24)
+    ]
+
+    told = watch.describe(MAIN, made[0], made[-1])
+
+    if told is not None:
+        assert together(commit.added for commit in told.commits) in (set(names[1:]), set())
+
+
+def test_a_move_that_lost_commits_is_told_to_be_forced(watch: Watch, way: Way) -> None:
     first = watch.remote.commit()
-    second = watch.remote.commit()
+    lost = watch.remote.commit()
+    watch.remote.branch("kept")
+    back = watch.describe(MAIN, lost, first)
+    watch.remote.move({MAIN: first})
+    other = watch.remote.commit(files={"x": "1"})
+
+    aside = watch.describe(MAIN, lost, other)
+
+    if not way.tells_details:
+        assert (back, aside) == (None, None)
+        return
+    assert back is not None
+    assert aside is not None
+    assert (back.forced, back.total, ids(back)) == (True, 0, [first])
+    assert (aside.forced, aside.total, ids(aside)) == (True, 1, [other])
+
+
+def test_of_unrelated_or_unknown_histories_nothing_wrong_is_told(watch: Watch) -> None:
+    first = watch.remote.commit()
     watch.remote.branch("kept")
     other = watch.remote.force()
 
-    told = (watch.is_forced(first, second), watch.is_forced(second, first))
+    unrelated = watch.describe(MAIN, first, other)
+    unknown = watch.describe(MAIN, "1" * len(first), other)
 
-    assert told == ((False, True) if way.tells_forced else (None, None))
-    # GitHub and GitLab know no merge base of unrelated histories, and say 404.
-    assert watch.is_forced(second, other) in {True, None}
-    assert watch.is_forced("1" * len(first), first) is None
+    # GitHub and Gitea know no merge base of unrelated histories, and say 404.
+    assert unrelated is None or unrelated.forced in {True, None}
+    assert unknown is None or (unknown.forced is None and ids(unknown) == [other])
+    assert watch.describe(MAIN, None, "1" * len(first)) is None
+
+
+def test_of_a_new_branch_or_tag_the_commit_it_points_at_is_told(watch: Watch, way: Way) -> None:
+    watch.remote.commit()
+    tip = watch.remote.commit(message="Tip")
+    light = watch.remote.tag("v1/ä")
+    annotated = watch.remote.tag("v2", annotated=True)
+    made = {"refs/heads/new": tip, "refs/tags/v1/ä": light, "refs/tags/v2": annotated}
+
+    told = [watch.describe(ref, None, at) for ref, at in made.items()]
+
+    if not way.tells_details:
+        assert told == [None] * 3
+        return
+    assert [ids(one) for one in told if one] == [[tip]] * 3
+    assert all(one and one.commits[0].message == "Tip" for one in told)
+    assert all(one and one.commits[0].added is None for one in told)
+    assert all(one and (one.total, one.forced) == (None, None) for one in told)
+
+
+def test_of_a_moved_tag_the_commit_it_points_at_is_told(watch: Watch, way: Way) -> None:
+    watch.remote.commit()
+    before = watch.remote.tag("v1", annotated=True)
+    watch.remote.commit()
+    tip = watch.remote.commit()
+    after = watch.remote.tag("v1", annotated=True)
+
+    told = watch.describe("refs/tags/v1", before, after)
+
+    assert (ids(told) if told else None) == ([tip] if way.tells_details else None)
+    assert told is None or (told.total, told.forced) == (None, None)
+
+
+def test_a_merge_tells_what_it_brought(watch: Watch, way: Way) -> None:
+    base = watch.remote.commit(files={"a": "1"})
+    watch.remote.branch("topic", at=base)
+    side = watch.remote.commit("topic", files={"a": "1", "b": "1"})
+    merge = watch.remote.make_commit(base, side, message="Merge", files={"a": "1", "b": "1"})
+    watch.remote.move({MAIN: merge})
+
+    told = watch.describe(MAIN, base, merge)
+
+    assert (told is not None) == way.tells_details
+    if told is not None:
+        assert (ids(told), told.forced) == ([side, merge], False)
+        assert together(commit.added for commit in told.commits) == {"b"}
+
+
+def test_a_description_has_a_deadline_and_no_failure(served: Watch, served_way: Way) -> None:
+    first, second = served.remote.commit(), served.remote.commit()
+    served.service.fault = "hang"  # type: ignore[union-attr] # it is served
+    change = record(
+        Change(MAIN, first, second), key=served.repository.url, sequence=1, detected_at=NOON
+    )
+    began = time.monotonic()
+
+    told = served.client.describe(served.repository, change=change, timeout_s=0.2)
+
+    assert told is None
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize("fault", ["500", "403", "404", "429", "garbage", "half", "empty", "reset"])
+def test_a_forge_that_fails_describes_nothing(served: Watch, fault: str) -> None:
+    first, second = served.remote.commit(), served.remote.commit()
+    served.service.fault = fault  # type: ignore[union-attr] # it is served
+
+    assert served.describe(MAIN, first, second) is None
 
 
 def test_a_repository_that_is_not_there_is_denied(watch: Watch) -> None:

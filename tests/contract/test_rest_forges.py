@@ -16,9 +16,11 @@ from app.domain.errors import (
     ForgeRateLimited,
     ForgeUnavailable,
 )
+from app.domain.event import Event, record
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
-from app.forges import gitea, github
+from app.domain.snapshot import Change
+from app.forges import commits, gitea, github
 from app.forges.client import GitClient, RefsReply
 from app.forges.gitea import Gitea
 from app.forges.github import GitHub
@@ -57,6 +59,14 @@ class Scene:
     def poll(self, last: RefsReply | None = None) -> RefsReply:
         validator = last.validator if last else {}
         return self.client.list_refs(self.repository, validator=validator, timeout_s=10)
+
+    def change(self, before: str | None, after: str | None) -> Event:
+        return record(
+            Change("refs/heads/main", before, after),
+            key=self.repository.url,
+            sequence=1,
+            detected_at=NOON,
+        )
 
     def say(self, answer: dict[str, Any]) -> None:
         headers = [(name, str(text)) for name, text in answer["headers"].items()]
@@ -397,13 +407,141 @@ def test_groups_within_groups_are_one_encoded_part_of_the_path(scene: Scene) -> 
     assert scene.forge.paths[0].startswith("/api/v4/projects/acme%2Fweb%2Fsite/repository/branches")
 
 
-@every_kind
-def test_whether_a_move_was_forced_is_no_error_when_the_forge_fails(scene: Scene) -> None:
-    scene.forge.fault = "500"
+def test_a_comparison_is_read_as_github_told_it(scene: Scene) -> None:
+    answer = recorded("compare")
+    before, after = answer["request"].rpartition("/")[2].split("...")
+    scene.say(answer)
 
-    told = scene.client.is_forced(scene.repository, before="a" * 40, after="b" * 40, timeout_s=5)
+    told = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
+
+    assert told is not None
+    assert (told.total, told.forced) == (1, False)
+    (commit,) = told.commits
+    assert (commit.id, commit.message, commit.author.username) == (
+        "76dcc6cb4b9860034be81b7e58adc286a115aa97",
+        "Fix docs",
+        "sigmavirus24",
+    )
+    assert commit.committed_at == datetime(2012, 12, 3, 1, 14, 19, tzinfo=UTC)
+    assert (commit.added, commit.modified) == ((), ("docs/api.rst", "github3/api.py"))
+
+
+@every_kind
+def test_a_change_is_described_in_one_request_without_a_page(scene: Scene) -> None:
+    before, after = scene.remote.commit(), scene.remote.commit()
+    change = scene.change(before, after)
+
+    told = scene.client.describe(scene.repository, change=change, timeout_s=5)
+
+    assert told is not None
+    assert len(scene.forge.paths) == 1
+    assert "/compare" in scene.forge.paths[0]
+    # GitHub's last commit is the newest one only where no page is asked for.
+    assert "page" not in scene.forge.paths[0]
+
+
+def test_accounts_are_told_where_github_knows_them(scene: Scene) -> None:
+    before, after = scene.remote.commit(), scene.remote.commit()
+    told = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
+    assert told is not None
+    commit = told.commits[0]
+
+    assert (commit.author.username, commit.url) == ("ada", f"{scene.forge.address}/commit/{after}")
+    assert commit.tree_id == scene.remote.git("rev-parse", f"{after}^{{tree}}")
+
+
+def test_a_renamed_file_is_removed_and_added(scene: Scene) -> None:
+    before = scene.remote.commit(files={"old": "the same content, long enough\n"})
+    after = scene.remote.commit(files={"new": "the same content, long enough\n"})
+
+    told = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
+
+    assert told is not None
+    assert (told.commits[-1].added, told.commits[-1].removed) == (("new",), ("old",))
+
+
+@pytest.mark.parametrize("scene", ["github", "gitlab"], indirect=True)
+def test_a_list_of_files_that_may_be_cut_is_not_told(scene: Scene) -> None:
+    before = scene.remote.commit()
+    # One blob for all, and quickly.
+    blob = scene.remote.git("hash-object", "-w", "--stdin", stdin="x")
+    entries = "".join(f"100644 blob {blob}\tf{number:03}\n" for number in range(320))
+    tree = scene.remote.git("mktree", stdin=entries)
+    after = scene.remote.git("commit-tree", "-p", before, tree, stdin="Many")
+    scene.remote.move({"refs/heads/main": after})
+
+    told = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
+
+    assert told is not None
+    assert told.commits[-1].added is None
+
+
+@pytest.mark.parametrize("scene", ["github", "gitlab"], indirect=True)
+def test_a_spent_allowance_describes_nothing_and_asks_nothing(scene: Scene) -> None:
+    before, after = scene.remote.commit(), scene.remote.commit()
+    scene.forge.remaining, scene.forge.reset_s = 1001, int((NOON + timedelta(hours=1)).timestamp())
+    scene.poll()
+    asked = len(scene.forge.asked)
+
+    told = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
 
     assert told is None
+    assert len(scene.forge.asked) == asked
+
+
+@pytest.mark.parametrize("scene", ["gitea"], indirect=True)
+def test_a_gitea_that_cannot_compare_tells_the_newest_commit(scene: Scene) -> None:
+    before, between, after = (scene.remote.commit() for _ in range(3))
+    scene.forge.compares = False
+
+    far = scene.client.describe(scene.repository, change=scene.change(before, after), timeout_s=5)
+    near = scene.client.describe(scene.repository, change=scene.change(between, after), timeout_s=5)
+
+    assert far is not None
+    assert near is not None
+    assert [one.id for one in (*far.commits, *near.commits)] == [after, after]
+    assert (far.forced, near.forced, far.total) == (None, False, None)
+
+
+@every_kind
+@pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_an_odd_answer_describes_nothing(scene: Scene, body: str) -> None:
+    scene.say({"status": 200, "headers": {}, "body": body})
+
+    told = [
+        scene.client.describe(scene.repository, change=change, timeout_s=5)
+        for change in (scene.change("a" * 40, "b" * 40), scene.change(None, "b" * 40))
+    ]
+
+    assert told == [None, None]
+
+
+@every_kind
+def test_a_description_of_megabytes_is_dropped(scene: Scene) -> None:
+    body = json.dumps({"files": [{"patch": "x" * commits.LIMIT_BYTES}]})
+    scene.say({"status": 200, "headers": {}, "body": body})
+
+    change = scene.change("a" * 40, "b" * 40)
+
+    assert scene.client.describe(scene.repository, change=change, timeout_s=5) is None
+
+
+@every_kind
+def test_texts_that_no_database_takes_are_told_without_what_is_odd_in_them(scene: Scene) -> None:
+    after = scene.remote.commit()
+    change = scene.change(None, after)
+    whole = scene.client.describe(scene.repository, change=change, timeout_s=5)
+    assert whole is not None
+    scene.forge.token = None
+    _, _, body = scene.forge.respond(scene.forge.paths[-1], {})
+    odd = body.replace(b'"A change"', b'"A\\u0000 \\ud800 change"')
+    assert odd != body
+    scene.say({"status": 200, "headers": {}, "body": odd.decode()})
+
+    told = scene.client.describe(scene.repository, change=change, timeout_s=5)
+
+    assert told is not None
+    assert told.commits[0].message == "A ? change"
 
 
 def test_a_second_token_takes_over_when_the_first_is_spent(

@@ -7,7 +7,6 @@ document; the refs are those of real bare repositories.
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +14,14 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from app.domain.secret import Secret
 from app.settings.types import Forge as ForgeSettings
+from tests.fakes import forge_history
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.git_server import FaultyHandler, LoopbackService
 
 Answer = tuple[int, list[tuple[str, str]], bytes]
 
 ROOTS = {"github": "", "gitlab": "/api/v4", "gitea": "/api/v1"}
+COMPARE = re.compile(r"/compare/(\w+)\.\.\.(\w+)")
 FAR_FUTURE_S = 4_000_000_000  # when the allowance is new again, unless a test says otherwise
 
 
@@ -65,6 +66,7 @@ class Forge(LoopbackService):
     a token costs GitHub's none. ``says`` replaces every answer. ``on_request`` is told each path
     before it is answered, so that a test can change something between two pages. ``asked`` keeps
     the headers of every request; ``paths`` and ``statuses`` those of what ``says`` did not replace.
+    ``compares`` is false for a Gitea before 1.21.
     """
 
     handler = Handler
@@ -78,6 +80,7 @@ class Forge(LoopbackService):
         self.page_limit = 50 if kind == "gitea" else 100
         self.limit = self.remaining = 5000
         self.reset_s = FAR_FUTURE_S
+        self.compares = True
         self.says: Answer | None = None
         self.on_request: Callable[[str], None] = lambda _: None
         self.asked: list[dict[str, str]] = []
@@ -212,25 +215,32 @@ class Forge(LoopbackService):
             if not repository.refs():
                 return self._say(409, "Git Repository is empty.")
             return _whole(_git_refs(repository, "refs/tags/"), ("X-Poll-Interval", "300"))
-        if match := re.fullmatch(r"/compare/(\w+)\.\.\.(\w+)", rest):
-            return self._compare(repository, *match.groups())
+        if match := COMPARE.fullmatch(rest):
+            pages = int(query["per_page"]) if "per_page" in query else None
+            told = forge_history.github_comparison(
+                repository, *match.groups(), per_page=pages, html=self.address
+            )
+            return told or self._say(404, "No common ancestor")
+        if rest.startswith("/commits/"):
+            return self._github_commit(repository, unquote(rest.removeprefix("/commits/")))
         return self._say(404, "Not Found")
 
-    def _compare(self, repository: GitRepository, before: str, after: str) -> Any:
-        base = _merge_base(repository, before, after)
-        if base is None:
-            return self._say(404, "No common ancestor")
-        status = "diverged"
-        if base in {before, after}:
-            status = "ahead" if base == before else "behind"
-        return {"status": status, "commits": [], "files": []}
+    def _github_commit(self, repository: GitRepository, name: str) -> Any:
+        """Answer for a commit's id or a ref, but not for the id of a tag object."""
+        is_ref = name.startswith(("heads/", "tags/"))
+        full = f"refs/{name}" if is_ref else name
+        commit = forge_history.find_commit(repository, full)
+        if commit is None or (not is_ref and forge_history.sort_of(repository, name) != "commit"):
+            return self._say(422, f"No commit found for SHA: {name}")
+        files = forge_history.github_files(forge_history.own_files(repository, commit))
+        return forge_history.github_commit(commit, html=self.address) | {"files": files}
 
     def _gitlab(
         self,
         repository: GitRepository,
         rest: str,
         query: dict[str, str],
-        lists: dict[str, list[str]],
+        _: Any,
     ) -> Any:
         if rest == "/branches":
             return [
@@ -247,10 +257,22 @@ class Forge(LoopbackService):
                 {"name": ref.name[10:], "target": ref.target, "commit": {"id": ref.commit}}
                 for ref in list_refs(repository, "refs/tags/")
             ]
-        if rest == "/merge_base":
-            base = _merge_base(repository, *lists["refs[]"])
-            return {"id": base} if base else self._say(404, "404 Merge Base Not Found")
-        return self._say(404, "404 Not Found")
+        if rest == "/compare":
+            ends = (query["from"], query["to"])
+            return forge_history.gitlab_comparison(repository, *ends, html=self.address)
+        return self._gitlab_one(repository, rest)
+
+    def _gitlab_one(self, repository: GitRepository, rest: str) -> Any:
+        """Answer for one tag or one commit."""
+        _, sort, name = rest.split("/", 2)
+        full = f"refs/tags/{unquote(name)}" if sort == "tags" else unquote(name)
+        commit = forge_history.find_commit(repository, full)
+        if commit is None:
+            return self._say(404, "404 Not Found")
+        spelled = forge_history.gitlab_commit(commit, html=self.address)
+        if sort == "commits":
+            return spelled
+        return {"name": unquote(name), "target": repository.refs()[full], "commit": spelled}
 
     def _gitea(self, repository: GitRepository, rest: str, query: dict[str, str], _: Any) -> Any:
         if rest == "/branches":
@@ -261,6 +283,14 @@ class Forge(LoopbackService):
         if rest == "/git/refs/tags":
             tags = _git_refs(repository, "refs/tags/")
             return _whole(tags) if tags else self._say(404, "Not Found")
+        if self.compares and (match := COMPARE.fullmatch(rest)):
+            told = forge_history.gitea_comparison(repository, *match.groups(), html=self.address)
+            return told or self._say(404, "Not Found")
+        if rest.startswith("/git/commits/"):
+            commit = forge_history.find_commit(repository, rest.removeprefix("/git/commits/"))
+            if commit is not None:
+                spelled = forge_history.github_commit(commit, html=self.address)
+                return spelled | {"created": commit.committer[2], "files": None}
         return self._say(404, "Not Found")
 
 
@@ -274,10 +304,3 @@ def _git_refs(repository: GitRepository, prefix: str) -> list[dict[str, Any]]:
 def _whole(items: list[dict[str, Any]], *headers: tuple[str, str]) -> Answer:
     """Answer a list that is not paged, however long."""
     return 200, list(headers), json.dumps(items).encode()
-
-
-def _merge_base(repository: GitRepository, one: str, other: str) -> str | None:
-    try:
-        return repository.git("merge-base", unquote(one), unquote(other)) or None
-    except subprocess.CalledProcessError:
-        return None

@@ -3,20 +3,26 @@
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from app.domain.details import Details
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
 from app.forges.client import RefsReply
 
 
 class FakeGitClient:
-    """Answers with ``refs``, or raises ``error``; knows unchanged refs by an ETag."""
+    """Answers with ``refs``, or raises ``error``; knows unchanged refs by an ETag.
+
+    Every change is described by ``details``, after ``on_describe`` was called with it.
+    """
 
     def __init__(self, refs: Refs, *, etag: str = "1") -> None:
         self.refs = dict(refs)
         self.etag = etag
         self.error: Exception | None = None
-        self.forced: bool | None = None
-        self.on_forced: Callable[[], None] = lambda: None
+        self.details: Details | None = None
+        self.on_describe: Callable[[Event], None] = lambda _: None
+        self.described: list[str] = []  # the refs that were asked about
         self.validators: list[Mapping[str, str]] = []
         self.read_by = "rest"
         self.lag = timedelta(0)
@@ -39,8 +45,9 @@ class FakeGitClient:
             lag=self.lag,
         )
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
-        self.on_forced()
-        return self.forced
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        self.described.append(change.ref)
+        self.on_describe(change)
+        return self.details

@@ -30,9 +30,10 @@ def git_environment() -> dict[str, str]:
 
 
 class GitRepository:
-    """A bare repository; every commit has the empty tree, a fixed author and its own second.
+    """A bare repository; every commit has a fixed author and its own second.
 
-    Two repositories that are moved alike hold the same ids.
+    A commit has the empty tree unless it is given files. Two repositories that are moved alike hold
+    the same ids.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,18 +66,38 @@ class GitRepository:
         )
         return finished.stdout.decode().strip()
 
-    def make_commit(self, *parents: str, message: str = "A change") -> str:
-        """Write a commit that no ref points at yet, and return its id."""
+    def make_commit(
+        self, *parents: str, message: str = "A change", files: Mapping[str, str] | None = None
+    ) -> str:
+        """Write a commit that no ref points at yet, and return its id.
+
+        ``files`` are all that it holds, by their names at the root: none, if not given.
+        """
         if self._tree is None:
             self._tree = self.git("mktree")
+        tree = self._make_tree(files) if files else self._tree
         from_parents = [word for parent in parents for word in ("-p", parent)]
-        return self.git("commit-tree", *from_parents, self._tree, stdin=message)
+        return self.git("commit-tree", *from_parents, tree, stdin=message)
 
-    def commit(self, branch: str = "main", *, message: str = "A change") -> str:
+    def _make_tree(self, files: Mapping[str, str]) -> str:
+        blobs = {
+            name: self.git("hash-object", "-w", "--stdin", stdin=content)
+            for name, content in files.items()
+        }
+        entries = [f"100644 blob {blob}\t{name}\0" for name, blob in blobs.items()]
+        return self.git("mktree", "-z", stdin="".join(entries))
+
+    def commit(
+        self,
+        branch: str = "main",
+        *,
+        message: str = "A change",
+        files: Mapping[str, str] | None = None,
+    ) -> str:
         """Add a commit to a branch, making the branch where it is new, and return its id."""
         ref = f"refs/heads/{branch}"
         tip = self.refs().get(ref)
-        made = self.make_commit(*([tip] if tip else []), message=message)
+        made = self.make_commit(*([tip] if tip else []), message=message, files=files)
         self.move({ref: made})
         return made
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from app.domain.details import Details
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -13,15 +14,19 @@ from app.domain.errors import (
     ForgeRateLimited,
     ForgeUnavailable,
 )
+from app.domain.event import Event, record
 from app.domain.repository import Repository
-from app.domain.snapshot import Refs
+from app.domain.snapshot import Change, Refs
 from app.forges.client import RefsReply
-from app.forges.fallback import Fallback, Way
+from app.forges.fallback import PAUSE, Fallback, Way
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 SITE = Repository("site", "https://git.example.com/site")
 SHOP = Repository("shop", "https://git.example.com/shop")
 MAIN: Refs = {"refs/heads/main": "a" * 40}
+PUSH = record(
+    Change("refs/heads/main", "a" * 40, "b" * 40), key=SITE.url, sequence=1, detected_at=NOON
+)
 
 
 @dataclass
@@ -30,7 +35,8 @@ class FakeClient:
 
     name: str
     answer: Refs | ForgeError | None = field(default_factory=lambda: MAIN)
-    forced: bool | None = None
+    details: Details | None = None
+    described: int = 0
     validators: list[dict[str, str]] = field(default_factory=list)
     timeouts: list[float] = field(default_factory=list)
 
@@ -43,10 +49,11 @@ class FakeClient:
             raise self.answer
         return RefsReply(self.answer, self.name, {"page": f"made by {self.name}"})
 
-    def is_forced(
-        self, repository: Repository, *, before: str, after: str, timeout_s: float
-    ) -> bool | None:
-        return self.forced
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        self.described += 1
+        return self.details
 
     @property
     def asked(self) -> int:
@@ -245,12 +252,27 @@ def test_a_way_for_odd_answers_is_asked_after_those_alone(
     assert git.timeouts[0] == pytest.approx(10, abs=0.5)
 
 
-def test_whether_a_move_was_forced_is_told_by_the_first_that_can(
+def test_a_change_is_described_by_the_first_that_can(
     both: Fallback, rest: FakeClient, git: FakeClient
 ) -> None:
-    rest.forced, git.forced = None, True
+    rest.details, git.details = None, Details(forced=True)
 
-    assert both.is_forced(SITE, before="a", after="b", timeout_s=5) is True
+    assert both.describe(SITE, change=PUSH, timeout_s=5) == Details(forced=True)
+    assert rest.described == 1
+
+
+def test_a_way_that_is_left_alone_is_not_asked_to_describe_either(
+    both: Fallback, rest: FakeClient, git: FakeClient, clock: Clock
+) -> None:
+    rest.answer, rest.details = ForgeUnavailable("timed out"), Details(forced=True)
+    poll(both)
+
+    told = both.describe(SITE, change=PUSH, timeout_s=5)
+    clock.now += PAUSE
+
+    assert told is None
+    assert rest.described == 0
+    assert both.describe(SITE, change=PUSH, timeout_s=5) == Details(forced=True)
 
 
 def test_an_answer_says_how_old_its_way_lets_it_be(

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.details import Details
 from app.domain.errors import ForgeDenied
+from app.domain.event import record
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
+from app.domain.snapshot import Change
 from app.forges import CLIENTS, Forges
 from app.forges.client import RefsReply
 from app.forges.ls_remote import LsRemote
@@ -43,6 +46,16 @@ class Scene:
             refs=RefFilter(tags=tags),
         )
         return self.forges.client_for(site).list_refs(site, validator={}, timeout_s=10)
+
+    def describe(self, url: str, *, forge: str) -> Details | None:
+        """Ask what the newest commit of main brought."""
+        before, after = self.remote.refs()["refs/heads/main"], self.remote.commit(message="New")
+        site = Repository("acme/site", url, forge=forge)
+        change = record(
+            Change("refs/heads/main", before, after), key=url, sequence=1, detected_at=NOON
+        )
+        client = self.forges.client_for(site)
+        return client.describe(site, change=change, timeout_s=10)
 
 
 @pytest.fixture
@@ -140,3 +153,24 @@ def test_forges_are_asked_through_the_proxy_that_is_given(tmp_path: Path) -> Non
 
 def test_every_kind_of_forge_has_a_client() -> None:
     assert CLIENTS.keys() == {"github", "gitlab", "gitea", "git"}
+
+
+@pytest.mark.parametrize("scene", [("github", "t0ken"), ("gitlab", "t0ken")], indirect=True)
+@pytest.mark.parametrize("tags", [(), ("v*",)])
+def test_the_api_tells_what_a_push_brought_whatever_reads_the_refs(
+    scene: Scene, tags: tuple[str, ...]
+) -> None:
+    scene.poll(tags=tags)
+
+    told = [
+        scene.describe(url, forge=scene.kind)
+        for url in (f"{scene.git.address}/acme/site.git", "ssh://git@127.0.0.1/acme/site.git")
+    ]
+
+    assert [one.commits[0].message for one in told if one] == ["New", "New"]
+
+
+@pytest.mark.parametrize("scene", [("github", "t0ken")], indirect=True)
+@pytest.mark.parametrize("scheme", ["ssh", "git"])
+def test_of_a_server_without_an_api_nothing_is_told(scene: Scene, scheme: str) -> None:
+    assert scene.describe(f"{scheme}://127.0.0.1:1/acme/site.git", forge="git") is None

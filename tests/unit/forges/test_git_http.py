@@ -1,16 +1,20 @@
 """Git's own protocol over HTTP: what is asked, what is understood, and who gets the password."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from app.domain.errors import ForgeAnswerInvalid, ForgeDenied
+from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited
 from app.domain.refs import LONGEST_REF, RefFilter
 from app.domain.repository import Repository
-from app.forges.git_http import Server, follow, greeted, parse_v0, parse_v2, question
+from app.forges.git_http import GitHttp, Server, follow, greeted, parse_v0, parse_v2, question
 from app.forges.listing import fingerprint, keep
 from app.forges.pkt_line import encode
+from app.transport import Reply, Transport
+from tests.fakes.clock import FakeClock
 
 ONE, TWO = "1" * 40, "2" * 40
 SITE = Repository("site", "https://git.example.com/site.git")
@@ -193,3 +197,43 @@ def test_the_same_answer_to_another_wish_is_not_the_same() -> None:
     assert fingerprint(b"x", SITE) == fingerprint(b"x", SITE)
     assert fingerprint(b"x", SITE) != fingerprint(b"x", other)
     assert fingerprint(b"x", SITE) != fingerprint(b"y", SITE)
+
+
+class Busy(Transport):
+    """A server that asks to come back in a minute and a half."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+
+    def send(self, method: str, url: str, **options: Any) -> Reply:
+        self.requests += 1
+        return Reply(429, {"Retry-After": "90"}, b"")
+
+
+def test_a_server_that_asks_to_come_back_later_is_left_alone_until_then() -> None:
+    server, clock = Busy(), FakeClock()
+    client = GitHttp(server, now=clock)
+
+    for _ in range(3):
+        with pytest.raises(ForgeRateLimited) as refused:
+            client.list_refs(SITE, validator={}, timeout_s=1)
+        clock.go(seconds=29)
+
+    assert server.requests == 1
+    assert refused.value.reset_at == clock.at + timedelta(seconds=3)
+    clock.go(seconds=3)
+    with pytest.raises(ForgeRateLimited):
+        client.list_refs(SITE, validator={}, timeout_s=1)
+    assert server.requests == 2
+
+
+def test_a_clock_that_was_set_back_keeps_no_server_alone() -> None:
+    server, clock = Busy(), FakeClock()
+    client = GitHttp(server, now=clock)
+
+    for _ in range(2):
+        with pytest.raises(ForgeRateLimited):
+            client.list_refs(SITE, validator={}, timeout_s=1)
+        clock.go(hours=-1)
+
+    assert server.requests == 2

@@ -2,14 +2,17 @@
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeError, ForgeUnavailable
+from app.domain.event import record
 from app.domain.repository import Repository
 from app.domain.secret import Secret
+from app.domain.snapshot import Change
 from app.forges import ls_remote, process
 from app.forges.exchange import origin
 from app.forges.git_http import SignIn
@@ -17,6 +20,12 @@ from app.forges.ls_remote import MOST_AT_ONCE, LsRemote, explain, parse
 from tests.fakes.git_repository import git_environment
 
 ONE, TWO = "1" * 40, "2" * 40
+PUSH = record(
+    Change("refs/heads/main", ONE, TWO),
+    key="https://git.example.com/site",
+    sequence=1,
+    detected_at=datetime(2026, 11, 1, 12, tzinfo=UTC),
+)
 SSH = Repository("site", "ssh://git@git.example.com/site.git")
 HTTPS = Repository("site", "https://git.example.com/site.git")
 
@@ -217,7 +226,7 @@ def test_without_a_git_command_there_is_a_clear_word(tmp_path: Path) -> None:
         poll(client, SSH)
 
     assert not client.is_available
-    assert client.is_forced(Repository("x", "/x"), before=ONE, after=TWO, timeout_s=1) is None
+    assert client.describe(Repository("x", "/x"), change=PUSH, timeout_s=1) is None
 
 
 def test_a_helper_program_in_an_address_is_never_run(

@@ -31,7 +31,11 @@ class Scene:
     """A monitor with its surroundings, and what is known after each poll."""
 
     def __init__(
-        self, refs: Mapping[str, str], *, repository: Repository = WEBSITE, trigger: bool = False
+        self,
+        refs: Mapping[str, str],
+        *,
+        repository: Repository = WEBSITE,
+        trigger: bool = False,
     ) -> None:
         self.store = FakeStore(known={1: UNSEEN})
         self.client = FakeGitClient(refs)
@@ -316,16 +320,33 @@ def test_a_change_whose_commit_was_in_doubt_is_recorded_once() -> None:
     assert len(scene.store.events) == 2
 
 
-def test_questions_about_force_do_not_hold_the_changes_up_for_long() -> None:
-    before = {f"b{number}": "a1" for number in range(9)}
-    scene = Scene(some_refs(**before))
+def test_a_commit_in_doubt_is_remembered_until_a_poll_succeeds() -> None:
+    """Who polls keeps the old standing after a failure, and would call the next change none."""
+    scene = Scene(some_refs(main="a1"))
     scene.poll()
-    scene.client.forced = True
-    scene.client.on_forced = lambda: scene.clock.go(seconds=1.5)
+    scene.store.loses_answers = True
+    with pytest.raises(StorageUnavailable):
+        scene.poll(main="b2")
+    scene.store.loses_answers = False
+    scene.client.error = ForgeUnavailable("no answer")
+    with pytest.raises(ForgeUnavailable):
+        scene.poll()
+    scene.client.error = None
 
-    finding = scene.poll(**dict.fromkeys(before, "b2"))
+    found = scene.poll(main="c3")
 
-    assert [event.forced for event in finding.events] == [True] * 3 + [None] * 6
+    assert [event.sequence for event in found.events] == [2]
+
+
+def test_a_change_is_recorded_before_anything_more_is_asked() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+
+    finding = scene.poll(main="b2")
+
+    assert finding.events[0].forced is None
+    assert finding.events[0].kind is EventKind.BRANCH_UPDATED
+    assert scene.client.described == []
 
 
 def test_a_default_branch_whose_name_cannot_be_kept_hides_no_change() -> None:
@@ -339,18 +360,6 @@ def test_a_default_branch_whose_name_cannot_be_kept_hides_no_change() -> None:
     assert scene.known.default_branch == "refs/heads/main"
 
 
-@pytest.mark.parametrize("forced", [True, False, None])
-def test_a_rewound_branch_is_marked_where_it_can_be_told(forced: bool | None) -> None:
-    scene = Scene(some_refs(main="a1"))
-    scene.poll()
-    scene.client.forced = forced
-
-    finding = scene.poll(main="b2")
-
-    assert finding.events[0].forced is forced
-    assert finding.events[0].kind is EventKind.BRANCH_UPDATED
-
-
 def test_a_receiver_is_owed_only_the_changes_that_it_wants() -> None:
     scene = Scene(some_refs(main="a1", old="a1"))
     scene.receivers["ci"] = Receiver("ci", CI.url, changes=("updated",))
@@ -360,6 +369,7 @@ def test_a_receiver_is_owed_only_the_changes_that_it_wants() -> None:
 
     assert len(finding.events) == 3
     assert [owed.event_id for owed in scene.store.owed] == [finding.events[0].id]
+    assert finding.owed == finding.events[:1]
 
 
 def test_the_same_change_found_again_after_a_crash_has_the_same_id() -> None:
@@ -370,3 +380,14 @@ def test_the_same_change_found_again_after_a_crash_has_the_same_id() -> None:
     ids = {scene.poll(main="b2").events[0].id for scene in (first, second)}
 
     assert len(ids) == 1
+
+
+def test_a_receiver_is_owed_only_the_refs_that_it_wants() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.receivers["ci"] = Receiver("ci", CI.url, refs=RefFilter(("main", "release/*"), ()))
+    scene.poll()
+
+    finding = scene.poll(**{"main": "b2", "release/1": "b2", "topic": "b2"})
+
+    assert [event.name for event in finding.events] == ["main", "release/1", "topic"]
+    assert [event.name for event in finding.owed] == ["main", "release/1"]

@@ -1,5 +1,6 @@
 """A turn is noted, explained and followed by the next, however it went."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from app.services.branch_monitor import BranchMonitor
 from app.services.catalog import Catalog
 from app.services.poller import Poller
 from app.services.scheduler import Call, NextCall
+from app.settings.types import Receiver
 from app.storage.records import PollRecord, Watched
 from tests.fakes.clock import FakeClock
 from tests.fakes.git_client import FakeGitClient
@@ -39,6 +41,7 @@ class Scene:
         self.found_events: list[Event] = []
         self.break_down = False
         self.owed = 0
+        self.told: list[tuple[str, int]] = []  # what is to be described, and how much was owed
         self.losses = 0
         self.poller = self.new_poller()
 
@@ -48,12 +51,13 @@ class Scene:
             monitor=BranchMonitor(
                 store=self.store,
                 client_for=lambda repository: self.client,
-                receivers={},
+                receivers={"ci": Receiver("ci", "https://ci.example.com/", changes=("updated",))},
                 now=self.clock,
                 fence=FENCE,
                 timeout=timedelta(seconds=10),
             ),
             observers=(self,),
+            describe=self._describe,
             owed=self._owe,
             lease_lost=self._lose,
             now=self.clock,
@@ -66,6 +70,9 @@ class Scene:
         if self.break_down:
             raise RuntimeError("a defect")
         self.found_events.append(event)
+
+    def _describe(self, repository: Repository, events: Sequence[Event]) -> None:
+        self.told.extend((event.ref, self.owed) for event in events)
 
     def _owe(self) -> None:
         self.owed += 1
@@ -96,6 +103,19 @@ def scene() -> Scene:
     made = Scene()
     made.poll("start")
     return made
+
+
+def test_what_a_receiver_is_owed_is_described_before_it_is_sent_and_nothing_else_is(
+    scene: Scene,
+) -> None:
+    scene.client.refs = dict(some_refs(main="b2", new="b2"))
+    scene.client.etag += "x"
+
+    scene.poll()
+
+    assert [event.ref for event in scene.found_events] == ["refs/heads/main", "refs/heads/new"]
+    assert scene.told == [("refs/heads/main", 0)]
+    assert scene.owed == 1
 
 
 def test_an_unchanged_poll_is_noted_and_followed_after_the_interval(scene: Scene) -> None:

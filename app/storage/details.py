@@ -1,0 +1,37 @@
+"""What was told of a change after it was recorded."""
+
+from sqlalchemy import Connection, bindparam, func, update
+
+from app.domain.details import Details, commit_to_json, person_to_json
+from app.storage.tables import events
+
+# Whether it was forced and when it was pushed stay as they are where they are known.
+_KEEP = (
+    update(events)
+    .where(events.c.id == bindparam("of_id"))
+    .values(
+        commits=bindparam("told_commits"),
+        commits_count=bindparam("told_count"),
+        pusher=func.coalesce(bindparam("told_pusher", type_=events.c.pusher.type), events.c.pusher),
+        forced=func.coalesce(events.c.forced, bindparam("told_forced", type_=events.c.forced.type)),
+        pushed_at=func.coalesce(
+            events.c.pushed_at, bindparam("told_pushed_at", type_=events.c.pushed_at.type)
+        ),
+    )
+)
+
+
+def keep(connection: Connection, event_id: str, details: Details) -> None:
+    """Write down what was told of an event; no event, no effect."""
+    told = [commit_to_json(commit) for commit in details.commits]
+    connection.execute(
+        _KEEP,
+        {
+            "of_id": event_id,
+            "told_commits": told or None,
+            "told_count": details.total,
+            "told_pusher": person_to_json(details.pusher) if details.pusher else None,
+            "told_forced": details.forced,
+            "told_pushed_at": details.pushed_at,
+        },
+    )
