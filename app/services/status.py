@@ -26,7 +26,8 @@ from app.storage.entries import (
     RefEntry,
     RepositoryEntry,
 )
-from app.storage.queries import DeliveryFilter, EventFilter, Queries, RepositoryFilter
+from app.storage.filters import DeliveryFilter, EventFilter, RepositoryFilter
+from app.storage.queries import Queries
 from app.storage.records import PollState
 
 T = TypeVar("T")

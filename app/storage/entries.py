@@ -85,7 +85,12 @@ class PollHour:
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """One event, with the repository it belongs to."""
+    """One event, with the repository it belongs to.
+
+    ``commits`` are as ``domain.details.commit_to_json`` spells them, None where nobody told;
+    ``commits_count`` counts those that are left out as well. ``hold_id`` names the storm that it
+    was found in.
+    """
 
     position: int
     id: str
@@ -96,10 +101,13 @@ class EventEntry:
     after: str
     forced: bool | None
     commits: list[Any] | None
+    commits_count: int | None
+    pusher: Mapping[str, Any] | None
     pushed_at: datetime | None
     detected_at: datetime
     catch_up: bool
     state: str
+    hold_id: str | None
     repository_id: int
     repository_name: str
     repository_url: str
@@ -174,9 +182,31 @@ class HourCount:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverEntry:
-    """What people and answers have decided about a receiver."""
+    """What people and answers have decided about a receiver.
+
+    ``opened_at`` is since when it fails so often that one delivery at a time tries it.
+    """
 
     name: str
     paused_at: datetime | None
     disabled_at: datetime | None
     disabled_reason: str | None
+    opened_at: datetime | None = None
+    opened_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldEntry:
+    """One storm: ``state`` is held, released or dismissed.
+
+    ``changes`` counts the events it holds, which are between the two sequence numbers.
+    """
+
+    id: str
+    repository_name: str
+    created_at: datetime
+    changes: int
+    state: str
+    finished_at: datetime | None
+    first_sequence: int
+    last_sequence: int

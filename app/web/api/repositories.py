@@ -4,7 +4,7 @@ import re
 
 from flask import Blueprint, Response, request, url_for
 
-from app.storage.queries import RepositoryFilter
+from app.storage.filters import RepositoryFilter
 from app.web.api import schemas, shapes
 from app.web.api.body import read_body
 from app.web.wiring import services

@@ -128,10 +128,13 @@ def event(one: EventEntry) -> dict[str, Any]:
         "after": one.after,
         "forced": one.forced,
         "commits": one.commits,
+        "commits_count": one.commits_count,
+        "pusher": one.pusher,
         "pushed_at": moment(one.pushed_at),
         "detected_at": moment(one.detected_at),
         "catch_up": one.catch_up,
         "state": one.state,
+        "hold": one.hold_id,
     }
 
 

@@ -3,7 +3,7 @@
 from flask import Response, request
 
 from app.services.status import Explanation
-from app.storage.queries import RepositoryFilter
+from app.storage.filters import RepositoryFilter
 from app.web.api import schemas
 from app.web.pages import charts
 from app.web.pages.views import asked, back, blueprint, here, links, render

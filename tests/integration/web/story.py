@@ -13,6 +13,7 @@ from app.storage.tables import (
     attempts,
     deliveries,
     events,
+    holds,
     poll_hours,
     polls,
     receivers,
@@ -175,6 +176,21 @@ class Story:
     def receiver(self, name: str, **values: Any) -> None:
         """Add what was decided about a receiver."""
         self.database.write(lambda c: c.execute(insert(receivers).values(name=name, **values)))
+
+    def storm(self, repository_id: int, **values: Any) -> str:
+        """Add a storm that is held, with nothing in it; return its id."""
+        row: dict[str, Any] = {
+            "id": str(uuid.UUID(int=2_000_000 + next(self._numbers))),
+            "repository_id": repository_id,
+            "created_at": NOON - 10 * MINUTE,
+            "changes": 1_200,
+            "first_sequence": 1,
+            "last_sequence": 1_200,
+            "state": "held",
+        }
+        row.update(values)
+        self.database.write(lambda c: c.execute(insert(holds).values(**row)))
+        return str(row["id"])
 
 
 def _attempt(delivery: dict[str, Any], position: int, number: int) -> dict[str, Any]:

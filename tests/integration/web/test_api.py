@@ -152,7 +152,7 @@ def test_an_event_has_the_promised_shape_and_alone_its_deliveries(
     assert listed == [alone]
     assert alone.keys() == {
         *("id", "sequence", "kind", "repository", "ref", "before", "after", "forced", "commits"),
-        *("pushed_at", "detected_at", "catch_up", "state"),
+        *("commits_count", "pusher", "pushed_at", "detected_at", "catch_up", "state", "hold"),
     }
     assert alone["repository"] == {
         "name": "acme/site",

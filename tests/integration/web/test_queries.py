@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from app.domain.errors import InputInvalid, NotFound
-from app.storage import queries as module
 from app.storage.database import Database
 from app.storage.entries import EventEntry
+from app.storage.filters import DeliveryFilter, EventFilter, RepositoryFilter
 from app.storage.queries import (
-    DeliveryFilter,
-    EventFilter,
     Queries,
-    RepositoryFilter,
-    encode_cursor,
+    asking,
+    deliveries as asked_of_deliveries,
+    events as asked_of_events,
 )
+from app.storage.queries.paging import encode_cursor
 from tests.integration.web.story import BODY, HOUR, MINUTE, NOON, SECOND, Fleet, Story, sha, tell
 
 
@@ -190,7 +190,7 @@ def test_a_question_no_index_answers_is_answered_stretch_by_stretch(
     ]
 
     for length in (1, 3, 100):
-        monkeypatch.setattr(module, "STRETCH", length)
+        monkeypatch.setattr(asked_of_events, "STRETCH", length)
         found = all_events(queries, EventFilter(ref="rare"))
         assert [one.id for one in found] == [rare[8], rare[4], rare[0]]
 
@@ -264,6 +264,47 @@ def test_deliveries_are_found_by_state_and_receiver(queries: Queries, fleet: Fle
     assert found == expected
 
 
+def test_deliveries_are_found_by_when_they_were_owed(
+    queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked_of_deliveries, "STRETCH", 1)
+    event = story.event(story.repository("acme/site"))
+    made = [
+        story.delivery(event, redelivery=number, created_at=NOON - (9 - number) * HOUR)
+        for number in range(10)
+    ]
+
+    found = [
+        [one.id for one in queries.list_deliveries(wanted, limit=20).items]
+        for wanted in (
+            DeliveryFilter(since=NOON - 2 * HOUR),
+            DeliveryFilter(until=NOON - 7 * HOUR),
+            DeliveryFilter(since=NOON - 6 * HOUR, until=NOON - 4 * HOUR),
+            DeliveryFilter(since=NOON + HOUR),
+            DeliveryFilter(until=NOON - 99 * HOUR),
+        )
+    ]
+
+    assert found == [made[7:][::-1], made[:2][::-1], made[3:5][::-1], [], []]
+
+
+def test_deliveries_that_no_index_tells_are_found_a_stretch_at_a_time(
+    queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked_of_deliveries, "STRETCH", 2)
+    site, tools = story.repository("acme/site"), story.repository("acme/tools")
+    of_site = story.delivery(story.event(site))
+    for number in range(5):
+        story.delivery(story.event(tools), redelivery=number)
+    wanted = DeliveryFilter(repository_id=site)
+
+    pages = [queries.list_deliveries(wanted, limit=9)]
+    while pages[-1].next and not pages[-1].items:
+        pages.append(queries.list_deliveries(wanted, limit=9, cursor=pages[-1].next))
+
+    assert [[one.id for one in page.items] for page in pages] == [[], [], [of_site]]
+
+
 def test_deliveries_are_paged_newest_first(queries: Queries, story: Story) -> None:
     event = story.event(story.repository("acme/site"))
     made = [story.delivery(event, redelivery=number) for number in range(5)]
@@ -278,7 +319,7 @@ def test_deliveries_are_paged_newest_first(queries: Queries, story: Story) -> No
 def test_what_is_owed_is_counted_up_to_a_limit(
     queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "COUNT_LIMIT", 2)
+    monkeypatch.setattr(asking, "COUNT_LIMIT", 2)
     event = story.event(story.repository("acme/site"))
     for number in range(3):
         story.delivery(event, redelivery=number, state="waiting", finished_at=None)
@@ -393,3 +434,115 @@ def test_a_ref_is_found_by_its_full_name(queries: Queries, fleet: Fleet) -> None
     assert found is not None
     assert found.commit_id == sha(2)
     assert queries.find_ref(fleet.site, "refs/heads/Main") is None
+
+
+def all_deliveries(queries: Queries, wanted: DeliveryFilter) -> list[str]:
+    found: list[str] = []
+    page = queries.list_deliveries(wanted, limit=2)
+    while True:
+        found += [one.id for one in page.items]
+        if page.next is None:
+            return found
+        page = queries.list_deliveries(wanted, limit=2, cursor=page.next)
+
+
+def test_deliveries_are_found_by_repository_time_and_confirmation_stretch_by_stretch(
+    queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked_of_deliveries, "STRETCH", 3)
+    site, infra = story.repository("acme/site"), story.repository("acme/infra")
+    made = [
+        story.delivery(
+            story.event(infra if number == 2 else site),
+            created_at=NOON - (10 - number) * HOUR,
+            confirmation="confirmed" if number % 2 else None,
+        )
+        for number in range(10)
+    ]
+    since = NOON - 2 * HOUR
+
+    assert all_deliveries(queries, DeliveryFilter(repository_id=infra)) == [made[2]]
+    assert all_deliveries(queries, DeliveryFilter(since=since)) == [made[9], made[8]]
+    assert all_deliveries(queries, DeliveryFilter(until=NOON - 9 * HOUR)) == [made[0]]
+    assert all_deliveries(queries, DeliveryFilter(confirmation="confirmed")) == made[9::-2]
+    assert all_deliveries(queries, DeliveryFilter(confirmation="confirmed", since=since)) == [
+        made[9]
+    ]
+    assert all_deliveries(queries, DeliveryFilter(confirmation="unconfirmed")) == []
+
+
+def test_a_page_since_a_moment_looks_no_further_back_than_that(
+    queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked_of_deliveries, "STRETCH", 3)
+    event = story.event(story.repository("acme/site"))
+    for number in range(10):
+        story.delivery(event, created_at=NOON - (10 - number) * HOUR)
+
+    page = queries.list_deliveries(DeliveryFilter(since=NOON - HOUR), limit=10)
+
+    assert (len(page.items), page.next) == (1, None)
+
+
+def test_a_storms_events_are_found(queries: Queries, story: Story) -> None:
+    site = story.repository("acme/site")
+    storm = story.storm(site)
+    inside = [story.event(site, hold_id=storm, ref=f"refs/heads/{name}") for name in "cab"]
+    story.event(site)
+
+    found = [one.id for one in all_events(queries, EventFilter(hold_id=storm))]
+
+    assert found == inside[::-1]
+
+
+def test_whoever_is_owed_something_is_named_once(queries: Queries, story: Story) -> None:
+    event = story.event(story.repository("acme/site"))
+    for receiver in ("tekton", "audit", "tekton", "old-ci"):
+        story.delivery(event, receiver=receiver, state="pending", finished_at=None)
+    story.delivery(event, receiver="content")
+
+    assert queries.list_owed_receivers() == ("audit", "old-ci", "tekton")
+
+
+def test_what_matches_is_counted_up_to_a_limit(
+    queries: Queries, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = story.event(story.repository("acme/site"))
+    for number in range(5):
+        story.delivery(event, state="dead" if number else "pending", finished_at=None)
+    dead = DeliveryFilter("dead", "tekton")
+
+    assert queries.count_matching(dead) == 4
+    assert queries.count_matching(dead, is_owed=False) == 0
+    assert queries.count_matching(DeliveryFilter(receiver="tekton"), is_owed=True) == 5
+    monkeypatch.setattr(asking, "COUNT_LIMIT", 3)
+    assert queries.count_matching(dead) == 3
+
+
+def test_a_receiver_refuses_until_what_it_refused_was_made_anew(
+    queries: Queries, story: Story
+) -> None:
+    event = story.event(story.repository("acme/site"))
+    for receiver in ("tekton", "audit", "audit"):
+        story.delivery(event, receiver=receiver, state="dead")
+
+    before = queries.list_refusers()
+    story.delivery(event, receiver="audit", redelivery=1, state="pending", finished_at=None)
+
+    assert (before, queries.list_refusers()) == (("audit", "tekton"), ("tekton",))
+
+
+def test_what_nobody_confirmed_is_counted_by_receiver_until_it_is_made_anew(
+    queries: Queries, story: Story
+) -> None:
+    site = story.repository("acme/site")
+    events = [story.event(site) for _ in range(3)]
+    for event in events:
+        for receiver in ("tekton", "audit"):
+            story.delivery(event, receiver=receiver, confirmation="unconfirmed")
+    story.delivery(events[0], receiver="audit", redelivery=1, confirmation="awaited")
+    story.delivery(site_event := story.event(site), confirmation="unconfirmed")
+    story.delivery(site_event, receiver="old", confirmation="unconfirmed", created_at=NOON - HOUR)
+
+    assert queries.count_unconfirmed(since=NOON - 2 * MINUTE) == {"tekton": 4, "audit": 2}
+    assert queries.count_unconfirmed(since=NOON) == {}

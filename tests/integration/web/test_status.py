@@ -9,7 +9,9 @@ from app.domain.repository import Repository
 from app.services.status import Overview, Status
 from app.settings.types import Receiver
 from app.storage.entries import HourCount, Reaction
-from app.storage.queries import Queries, Readable, RepositoryFilter
+from app.storage.filters import RepositoryFilter
+from app.storage.queries import Queries
+from app.storage.queries.asking import Readable
 from tests.integration.web.conftest import RECEIVERS, Clock, LiveStates
 from tests.integration.web.story import HOUR, MINUTE, NOON, SECOND, Story
 
