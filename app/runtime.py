@@ -381,6 +381,9 @@ class Runtime:
         """Try a waiting delivery now."""
         self._outbox.retry(delivery_id, now=utc_now())
         self._tell_dispatcher(everything=True)
+        term = self._term
+        if term is not None:  # where the circuit is open, it is asked at once whether it may close
+            term.dispatcher.probe(self.status.delivery(delivery_id).delivery.receiver)
 
     def cancel_delivery(self, delivery_id: str) -> None:
         """Give up an unfinished delivery."""

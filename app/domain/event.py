@@ -105,6 +105,11 @@ def delivery_id(*, event: str, receiver: str, redelivery: int = 0) -> str:
     return str(uuid.uuid5(NAMESPACE, "\n".join((event, receiver, str(redelivery)))))
 
 
+def hold_id(*, event: str) -> str:
+    """Return the id of the storm that began with this event."""
+    return str(uuid.uuid5(NAMESPACE, f"hold\n{event}"))
+
+
 def record(
     change: Change,
     *,

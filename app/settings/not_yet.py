@@ -37,8 +37,6 @@ NOT_YET = (
     NotYet("forges.*.tokens"),
     NotYet("forges.*.app", refusal="is not available in this version; sign in with a token"),
     NotYet("receivers.*.confirm"),
-    NotYet("receivers.*.rate"),
-    NotYet("receivers.*.order", values=("none",)),
     NotYet("repositories.*.priority"),
     NotYet("repositories.*.paths"),
     NotYet("repositories.*.pull_requests"),

@@ -6,47 +6,24 @@ that are held for a person are no part of it and hold nothing back.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    Row,
-    Select,
-    and_,
-    bindparam,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from app.domain.delivery import DeliveryState, Parcel
-from app.domain.details import Details, Person, commit_from_json
 from app.domain.errors import Conflict, NotFound
-from app.domain.event import Event, EventKind, EventState
-from app.storage import sending
+from app.domain.event import EventState
+from app.storage import bulk, lanes, receivers as closed, sending
 from app.storage.database import Database
+from app.storage.filters import DeliveryFilter
 from app.storage.lease import check_fence
+from app.storage.receivers import ReceiverState
 from app.storage.records import AttemptResult, Lane, Owed, Prepared
 from app.storage.store import delivery_row
-from app.storage.tables import deliveries, events, receivers, repositories
+from app.storage.tables import deliveries, events
 
-IS_OWED = and_(deliveries.c.finished_at.is_(None), deliveries.c.state != DeliveryState.HELD.value)
-# A choice: when so many lanes got something at once, all are read together.
-MANY_LANES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiverState:
-    """Why nothing is sent to a receiver: a person paused it, or it said that it is gone."""
-
-    paused_at: datetime | None = None
-    disabled_at: datetime | None = None
-    disabled_reason: str | None = None
+_LAST = select(func.max(deliveries.c.position))
 
 
 class Outbox:
@@ -60,36 +37,45 @@ class Outbox:
     def lanes(self, *, fence: int) -> list[Lane]:
         """List every lane that has something unfinished, by its first."""
         with self._database.read() as connection:
-            return [_lane(row, fence) for row in connection.execute(_ALL_FIRSTS)]
+            return lanes.read_all(connection, fence)
 
     def lanes_since(self, position: int, *, fence: int) -> list[Lane]:
         """List the lanes to which something came after ``position``, by their first."""
-        # Each of these lanes is asked for its first, which one look at the index answers: a
-        # receiver that is down may be owed a hundred thousand, and this is asked whenever one more
-        # comes. One statement for all of them is not planned well by every database.
         with self._database.read() as connection:
-            came = connection.execute(_CAME_AFTER, {"after": position})
-            lanes = dict.fromkeys((row.receiver, row.repository_id) for row in came)
-            if len(lanes) > MANY_LANES:
-                return [_lane(row, fence) for row in connection.execute(_ALL_FIRSTS)]
-            first = _of_lane(_LANE, self._database.dialect).limit(1)
-            firsts = [
-                connection.execute(first, {"of_receiver": receiver, "of_repository": of}).first()
-                for receiver, of in lanes
-            ]
-        return [_lane(row, fence) for row in firsts if row is not None]
+            return lanes.read_since(connection, position, fence)
 
     def last_position(self) -> int:
         """Return the position of the newest delivery, 0 when there is none."""
         with self._database.read() as connection:
-            return connection.scalar(select(func.max(deliveries.c.position))) or 0
+            return connection.scalar(_LAST) or 0
 
-    def parcels(self, receiver: str, repository_id: int, *, limit: int, fence: int) -> list[Parcel]:
-        """List a lane's first unfinished deliveries in their order."""
-        wanted = _of_lane(_parcels(), self._database.dialect).limit(limit)
-        lane = {"of_receiver": receiver, "of_repository": repository_id}
+    def parcels(
+        self,
+        receiver: str,
+        repository_id: int,
+        *,
+        limit: int,
+        fence: int,
+        shard: tuple[int, int] | None = None,
+        now: datetime | None = None,
+    ) -> list[Parcel]:
+        """List a lane's first unfinished deliveries in their order.
+
+        Args:
+            receiver: Whose lane.
+            repository_id: From which repository.
+            limit: The most to list.
+            fence: The lease's number.
+            shard: Where their order does not matter: ``(k, n)`` means those whose position leaves
+                ``k`` when divided by ``n``. They are those that are due at ``now``, chosen by how
+                long they have been; if none is, the one that is due soonest.
+            now: The time, which a shard needs.
+        """
+        of = lanes.Of(receiver, repository_id)
         with self._database.read() as connection:
-            return [_parcel(row, fence) for row in connection.execute(wanted, lane)]
+            if shard is None or now is None:
+                return lanes.read_parcels(connection, of, limit=limit, fence=fence)
+            return lanes.read_shard(connection, of, shard, limit=limit, fence=fence, now=now)
 
     # Sending.
 
@@ -129,6 +115,38 @@ class Outbox:
 
         return self._database.write_soon(work)
 
+    def hasten(self, receiver: str, *, now: datetime) -> None:
+        """Let what waits for its next try be due at once.
+
+        Not what waits for a deployment, or for a time that the receiver itself asked for.
+        It is done little by little, as ``redeliver_many`` does.
+        """
+        bulk.hasten(self._database, receiver, now=now)
+
+    # What the receiver's own word says of what it took.
+
+    def confirm(self, delivery_id: str, receiver: str, *, now: datetime) -> DeliveryState | None:
+        """Note that a delivery had its effect; one that waits for its next try is delivered by it.
+
+        The word may come before our own answer is recorded, and after it had been given up.
+
+        Returns:
+            How it stood before; None when that receiver has no delivery with that id.
+        """
+
+        def work(connection: Connection) -> DeliveryState | None:
+            return sending.confirm(connection, delivery_id, receiver, now)
+
+        return self._database.write(work)
+
+    def expire_confirmations(self, *, before: datetime) -> dict[str, str]:
+        """Give up waiting for the word on what was taken before then.
+
+        Returns:
+            Those deliveries' ids, each with its receiver.
+        """
+        return self._database.write(lambda connection: sending.expire(connection, before))
+
     # What people do.
 
     def redeliver(
@@ -153,7 +171,8 @@ class Outbox:
         """
 
         def work(connection: Connection) -> list[str]:
-            event = connection.execute(select(events).where(events.c.id == event_id)).one_or_none()
+            wanted = select(events).where(events.c.id == event_id).with_for_update()
+            event = connection.execute(wanted).one_or_none()
             if event is None:
                 raise NotFound(f"no event has the id {event_id}")
             counted = connection.execute(
@@ -221,44 +240,60 @@ class Outbox:
                 raise Conflict(f"the delivery is {row.state} already")
             if row.claimed_until is not None and row.claimed_until > now:
                 raise Conflict("the delivery is being sent; try again in some seconds")
-            connection.execute(
-                update(deliveries)
-                .where(deliveries.c.position == row.position)
-                .values(
-                    state=DeliveryState.CANCELLED.value,
-                    finished_at=now,
-                    next_attempt_at=None,
-                    claimed_until=None,
-                    claim_fence=None,
-                )
-            )
-            sending.settle_events(connection, [row.event_position])
+            sending.cancel(connection, [row], now)
 
         self._database.write(work)
+
+    def redeliver_many(
+        self,
+        wanted: DeliveryFilter,
+        *,
+        receivers: Mapping[str, str] | None = None,
+        known: Mapping[str, str] | None = None,
+        now: datetime,
+        limit: int = 10_000,
+    ) -> int:
+        """Owe again, oldest first, what is finished and matches; the dead if no state is named.
+
+        Left out is what that receiver took or is owed since. It is done little by little, so that
+        other writers take their turns; what was done stays done if the rest fails.
+
+        Args:
+            wanted: Which deliveries.
+            receivers: To whom instead, each with its payload format; None: to the same.
+            known: Today's receivers with their payload formats: nobody else is owed anything.
+                None means that all of them still are, each with the format it had.
+            now: The time.
+            limit: The most new deliveries.
+
+        Returns:
+            How many new deliveries there are.
+        """
+        return bulk.redeliver_many(
+            self._database, wanted, receivers=receivers, known=known, now=now, limit=limit
+        )
+
+    def cancel_many(self, wanted: DeliveryFilter, *, now: datetime) -> int:
+        """Give up what is unfinished and matches, except what is being sent; return how many.
+
+        It is done little by little, as ``redeliver_many`` does.
+        """
+        return bulk.cancel_many(self._database, wanted, now=now)
 
     # Receivers.
 
     def receiver_states(self) -> dict[str, ReceiverState]:
-        """Return the receivers to which nothing is sent, and why."""
+        """Return the receivers with which something is wrong, and what."""
         with self._database.read() as connection:
-            rows = connection.execute(select(receivers)).all()
-        return {
-            row.name: ReceiverState(row.paused_at, row.disabled_at, row.disabled_reason)
-            for row in rows
-            if row.paused_at or row.disabled_at
-        }
-
-    def disabled_receivers(self) -> set[str]:
-        """Name the receivers to which nothing is sent."""
-        return set(self.receiver_states())
+            return closed.read_all(connection)
 
     def disable_receiver(self, name: str, *, reason: str, at: datetime) -> None:
         """Send nothing more to a receiver until it is enabled; the first reason stays."""
-        self._close_receiver(name, receivers.c.disabled_at, at, disabled_reason=reason)
+        self._database.write(lambda connection: closed.disable(connection, name, at, reason))
 
     def pause_receiver(self, name: str, *, at: datetime) -> None:
         """Send nothing more to a receiver until it is enabled; to pause it twice is no error."""
-        self._close_receiver(name, receivers.c.paused_at, at)
+        self._database.write(lambda connection: closed.pause(connection, name, at))
 
     def enable_receiver(self, name: str, *, now: datetime) -> None:
         """Send to a receiver again, whatever had stopped it; if nothing had, do nothing.
@@ -266,167 +301,13 @@ class Outbox:
         What waits for its next try is due at once, and is tried for its whole time anew: a long
         pause would otherwise leave it a single try.
         """
+        self._database.write(lambda connection: closed.enable(connection, name, now))
 
-        def work(connection: Connection) -> None:
-            closed = or_(receivers.c.paused_at.is_not(None), receivers.c.disabled_at.is_not(None))
-            opened = connection.execute(
-                update(receivers)
-                .where(receivers.c.name == name, closed)
-                .values(paused_at=None, disabled_at=None, disabled_reason=None)
-            )
-            if not opened.rowcount:
-                return
-            connection.execute(
-                update(deliveries)
-                .where(
-                    deliveries.c.finished_at.is_(None),
-                    deliveries.c.receiver == name,
-                    deliveries.c.state == DeliveryState.WAITING.value,
-                )
-                .values(first_attempt_at=None, next_attempt_at=now)
-            )
-
-        self._database.write(work)
-
-    def _close_receiver(self, name: str, moment: Column[Any], at: datetime, **values: Any) -> None:
-        """Note since when a receiver is closed, and keep what was noted before."""
-
-        def work(connection: Connection) -> None:
-            known = connection.execute(
-                select(moment).where(receivers.c.name == name).with_for_update()
-            ).one_or_none()
-            if known is None:
-                row = {"name": name, moment.name: at, **values}
-                connection.execute(insert(receivers).values(row))
-            elif known[0] is None:
-                row = {moment.name: at, **values}
-                connection.execute(update(receivers).where(receivers.c.name == name).values(row))
-
-        self._database.write(work)
-
-
-_LANE = select(
-    deliveries.c.receiver,
-    deliveries.c.repository_id,
-    deliveries.c.position,
-    deliveries.c.id,
-    deliveries.c.created_at,
-    deliveries.c.next_attempt_at,
-    deliveries.c.claimed_until,
-    deliveries.c.claim_fence,
-)
-_FIRSTS = (
-    select(func.min(deliveries.c.position).label("position"))
-    .where(IS_OWED)
-    .group_by(deliveries.c.receiver, deliveries.c.repository_id)
-    .subquery()
-)
-_ALL_FIRSTS = _LANE.join(_FIRSTS, deliveries.c.position == _FIRSTS.c.position)
-_CAME_AFTER = (
-    select(deliveries.c.receiver, deliveries.c.repository_id)
-    .where(deliveries.c.position > bindparam("after"))
-    .order_by(deliveries.c.position)
-)
-
-
-def _of_lane(wanted: Select[Any], dialect: str) -> Select[Any]:
-    """Choose what is owed of one lane, in its order, as ``ix_deliveries_owed`` has it ready.
-
-    All of it is unfinished, so the order is that of positions. PostgreSQL finds it in the index
-    only when it is spelled as the index is, MariaDB only when it is not, and when it is told to.
-    Otherwise a lane of 100,000 is sorted for its first (100 ms to 250 ms, November 2026).
-    """
-    is_spelled_out = dialect == "postgresql"
-    in_order = (deliveries.c.finished_at,) if is_spelled_out else ()
-    return (
-        wanted.where(
-            IS_OWED,
-            deliveries.c.receiver == bindparam("of_receiver"),
-            deliveries.c.repository_id == bindparam("of_repository"),
+    def note_circuit(self, name: str, *, opened_at: datetime | None, reason: str | None) -> None:
+        """Note since when one delivery at a time tries a receiver, and why; None: no longer."""
+        self._database.write(
+            lambda connection: closed.note_circuit(connection, name, opened_at, reason)
         )
-        .order_by(*in_order, deliveries.c.position)
-        .with_hint(deliveries, "FORCE INDEX (ix_deliveries_owed)", "mysql")
-    )
-
-
-def _lane(row: Any, fence: int) -> Lane:
-    return Lane(row.receiver, row.repository_id, row.position, row.id, _due_at(row, fence))
-
-
-def _due_at(row: Any, fence: int) -> datetime:
-    """Say when a delivery may be tried: an earlier holder's claim counts no more."""
-    is_ours = row.claim_fence is not None and row.claim_fence >= fence
-    due_at: datetime | None = row.claimed_until if is_ours else row.next_attempt_at
-    return due_at or row.created_at
-
-
-def _parcels() -> Select[Any]:
-    return (
-        select(
-            deliveries,
-            *(events.c[name].label(f"event_{name}") for name in (*EVENT_FIELDS, *DETAIL_FIELDS)),
-            repositories.c.name.label("repository_name"),
-            repositories.c.url.label("repository_url"),
-            repositories.c.forge.label("repository_forge"),
-            repositories.c.default_branch,
-            repositories.c.labels,
-        )
-        .join(events, deliveries.c.event_position == events.c.position)
-        .join(repositories, deliveries.c.repository_id == repositories.c.id)
-    )
-
-
-EVENT_FIELDS = (
-    "id",
-    "sequence",
-    "kind",
-    "ref",
-    "before",
-    "after",
-    "forced",
-    "detected_at",
-    "pushed_at",
-    "catch_up",
-)
-DETAIL_FIELDS = ("commits", "commits_count", "pusher")
-
-
-def _parcel(row: Row[Any], fence: int) -> Parcel:
-    told = {name: getattr(row, f"event_{name}") for name in EVENT_FIELDS}
-    return Parcel(
-        position=row.position,
-        delivery_id=row.id,
-        receiver=row.receiver,
-        payload=row.payload,
-        redelivery=row.redelivery,
-        attempts_made=row.attempts_made,
-        first_attempt_at=row.first_attempt_at,
-        due_at=_due_at(row, fence),
-        body=row.body,
-        headers=row.headers,
-        event=Event(**{**told, "kind": EventKind(told["kind"])}),
-        repository_id=row.repository_id,
-        repository_name=row.repository_name,
-        repository_url=row.repository_url,
-        repository_forge=row.repository_forge,
-        default_branch=row.default_branch,
-        labels=row.labels,
-        details=_details(row),
-        asked_until=row.asked_until,
-    )
-
-
-def _details(row: Row[Any]) -> Details | None:
-    """Read what the forge told of a change; None where it was not asked or did not tell."""
-    if row.event_commits is None and row.event_pusher is None:
-        return None
-    return Details(
-        commits=tuple(map(commit_from_json, row.event_commits or ())),
-        total=row.event_commits_count,
-        forced=row.event_forced,
-        pusher=None if row.event_pusher is None else Person(**row.event_pusher),
-        pushed_at=row.event_pushed_at,
-    )
 
 
 def _by_id(connection: Connection, wanted: str) -> Row[Any]:

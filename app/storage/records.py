@@ -58,7 +58,7 @@ class Advance:
 
     It is taken only if the database still stands at ``from_sequence`` and ``from_digest``.
     ``upserts`` are the refs to write, ``removals`` those to delete; ``events`` continue the
-    sequence without a gap.
+    sequence without a gap. ``hold`` keeps all that is owed for a person to release.
     """
 
     repository_id: int
@@ -73,6 +73,7 @@ class Advance:
     events: tuple[Event, ...]
     owed: tuple[Owed, ...]
     at: datetime
+    hold: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +129,16 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A delivery's bytes and headers, made for its first attempt and kept for all others."""
+    """A delivery's bytes and headers, made for its first attempt and kept for all others.
+
+    ``body`` is None where none could be made, and then nothing is kept. ``payload`` is the format
+    that they are spelled in, None where it is the one that was owed.
+    """
 
     position: int
-    body: bytes
-    headers: Mapping[str, str]
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    payload: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +146,7 @@ class AttemptResult:
     """What an attempt came to, and what that makes of its delivery.
 
     ``state`` is delivered, dead or waiting; ``retry_at`` is set for waiting alone.
+    ``confirmation`` is ``awaited`` where the receiver's own word is still to come.
     """
 
     position: int
@@ -148,3 +155,4 @@ class AttemptResult:
     answer: Answer
     state: DeliveryState
     retry_at: datetime | None = None
+    confirmation: str | None = None

@@ -6,13 +6,14 @@ and not by a hundred, and that many attempts are recorded by six.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Row, String, bindparam, case, func, insert, select, update
 
-from app.domain.delivery import DeliveryState
+from app.domain.delivery import LONGEST_RETRY_AFTER, Confirmation, DeliveryState
 from app.domain.event import EventState
 from app.storage.records import AttemptResult, Prepared
 from app.storage.tables import attempts, deliveries, events
@@ -20,8 +21,11 @@ from app.storage.types import milliseconds, plain
 
 # The database keeps the beginning of an answer; the rest helps nobody and may be endless.
 LONGEST_ANSWER = 1024
+EXPIRED_AT_ONCE = 500  # a choice: the rest is for the next time
 INTERRUPTED = "the process ended before the outcome was recorded; it may have been received"
 
+# Made once: SQLAlchemy takes longer to make a statement than SQLite to run it.
+_OF_THESE = deliveries.c.position.in_(bindparam("positions", expanding=True))
 _STANDING = select(
     deliveries.c.position,
     deliveries.c.event_position,
@@ -31,13 +35,60 @@ _STANDING = select(
     deliveries.c.claim_fence,
     deliveries.c.attempts_made,
     deliveries.c.first_attempt_at,
+    deliveries.c.confirmation,
     deliveries.c.body.is_not(None).label("has_body"),
+)
+_LOCK = _STANDING.where(_OF_THESE).order_by(deliveries.c.position).with_for_update()
+_CLAIM = (
+    update(deliveries)
+    .where(_OF_THESE)
+    .values(
+        state=DeliveryState.SENDING.value,
+        claimed_until=bindparam("until"),
+        claim_fence=bindparam("fence"),
+    )
+)
+_RELEASE = (
+    update(deliveries)
+    .where(_OF_THESE, deliveries.c.finished_at.is_(None))
+    .values(
+        state=case(
+            (deliveries.c.attempts_made > 0, DeliveryState.WAITING.value),
+            else_=DeliveryState.PENDING.value,
+        ),
+        claimed_until=None,
+        claim_fence=None,
+    )
+)
+_RECORDED = select(attempts.c.delivery_position, attempts.c.started_at).where(
+    attempts.c.delivery_position.in_(bindparam("positions", expanding=True)),
+    attempts.c.duration_ms.is_not(None),
+)
+_OF_EVENTS = events.c.position.in_(bindparam("positions", expanding=True))
+_LOCK_EVENTS = (
+    select(events.c.position).where(_OF_EVENTS).order_by(events.c.position).with_for_update()
+)
+_SET_EVENTS = update(events).where(_OF_EVENTS).values(state=bindparam("new_state"))
+_BY_EVENT = (
+    select(
+        deliveries.c.event_position,
+        deliveries.c.receiver,
+        deliveries.c.state,
+        deliveries.c.finished_at,
+    )
+    .where(deliveries.c.event_position.in_(bindparam("positions", expanding=True)))
+    .order_by(deliveries.c.position)
 )
 _KEEP_BYTES = (
     update(deliveries)
     .where(deliveries.c.position == bindparam("of"))
-    .values(body=bindparam("new_body"), headers=bindparam("new_headers"))
+    .values(
+        body=bindparam("new_body"),
+        headers=bindparam("new_headers"),
+        payload=func.coalesce(bindparam("new_payload", type_=String), deliveries.c.payload),
+    )
 )
+_INSERT_ATTEMPTS = insert(attempts)
 _COUNT_ATTEMPT = (
     update(deliveries)
     .where(deliveries.c.position == bindparam("of"))
@@ -49,16 +100,21 @@ _CONCLUDE = (
     .values(
         state=bindparam("new_state"),
         next_attempt_at=bindparam("retry_at"),
+        asked_until=bindparam("asked_until"),
         finished_at=bindparam("ended_at"),
         last_status=bindparam("status"),
         last_error=bindparam("error"),
+        confirmation=bindparam("told"),
         claimed_until=None,
         claim_fence=None,
     )
 )
-_SET_EVENT = (
-    update(events).where(events.c.position == bindparam("of")).values(state=bindparam("new_state"))
-)
+
+
+def lock(connection: Connection, positions: Collection[int]) -> dict[int, Row[Any]]:
+    """Read how deliveries stand, and keep others from changing it until the transaction ends."""
+    rows = connection.execute(_LOCK, {"positions": list(positions)})
+    return {row.position: row for row in rows}
 
 
 def claim(
@@ -70,7 +126,7 @@ def claim(
     fence: int,
 ) -> list[int]:
     """Claim deliveries up to the first that cannot be claimed, and keep the bytes that are new."""
-    standing = _lock(connection, [item.position for item in prepared])
+    standing = lock(connection, [item.position for item in prepared])
 
     def is_free(item: Prepared) -> bool:
         row = standing.get(item.position)
@@ -93,31 +149,24 @@ def claim(
         standing,
     )
     new = [
-        {"of": item.position, "new_body": item.body, "new_headers": dict(item.headers)}
+        {
+            "of": item.position,
+            "new_body": item.body,
+            "new_headers": dict(item.headers),
+            "new_payload": item.payload,
+        }
         for item in taken
-        if not standing[item.position].has_body
+        if item.body is not None and not standing[item.position].has_body
     ]
     if new:
         connection.execute(_KEEP_BYTES, new)
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.position.in_(positions))
-        .values(state=DeliveryState.SENDING.value, claimed_until=until, claim_fence=fence)
-    )
+    connection.execute(_CLAIM, {"positions": positions, "until": until, "fence": fence})
     return positions
 
 
 def release(connection: Connection, positions: Collection[int]) -> None:
     """Give claims back: each delivery stands where it stood before."""
-    before = case(
-        (deliveries.c.attempts_made > 0, DeliveryState.WAITING.value),
-        else_=DeliveryState.PENDING.value,
-    )
-    connection.execute(
-        update(deliveries)
-        .where(deliveries.c.position.in_(positions), deliveries.c.finished_at.is_(None))
-        .values(state=before, claimed_until=None, claim_fence=None)
-    )
+    connection.execute(_RELEASE, {"positions": list(positions)})
 
 
 def conclude(connection: Connection, results: Sequence[AttemptResult]) -> None:
@@ -125,10 +174,12 @@ def conclude(connection: Connection, results: Sequence[AttemptResult]) -> None:
 
     One that was recorded before is left alone: a commit can be durable and its answer be lost.
     """
-    standing = _lock(connection, [result.position for result in results])
+    standing = lock(connection, [result.position for result in results])
     known = _recorded(connection, standing)
     fresh = [
-        r for r in results if r.position in standing and (r.position, r.started_at) not in known
+        _as_confirmed(r, standing[r.position])
+        for r in results
+        if r.position in standing and (r.position, r.started_at) not in known
     ]
     if not fresh:
         return
@@ -139,32 +190,99 @@ def conclude(connection: Connection, results: Sequence[AttemptResult]) -> None:
     )
 
 
+def cancel(connection: Connection, standing: Collection[Row[Any]], now: datetime) -> None:
+    """Give up deliveries that ``lock`` read and that are neither finished nor being sent."""
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.position.in_([row.position for row in standing]))
+        .values(
+            state=DeliveryState.CANCELLED.value,
+            finished_at=now,
+            next_attempt_at=None,
+            claimed_until=None,
+            claim_fence=None,
+        )
+    )
+    settle_events(connection, {row.event_position for row in standing})
+
+
+def _as_confirmed(result: AttemptResult, standing: Row[Any]) -> AttemptResult:
+    """Return what a result comes to where the receiver's own word came before it."""
+    if standing.confirmation != Confirmation.CONFIRMED.value:
+        return result
+    is_waiting = result.state is DeliveryState.WAITING
+    state = DeliveryState.DELIVERED if is_waiting else result.state
+    return replace(result, state=state, retry_at=None, confirmation=standing.confirmation)
+
+
+def confirm(
+    connection: Connection, delivery_id: str, receiver: str, now: datetime
+) -> DeliveryState | None:
+    """Note a receiver's own word on a delivery; it ends the waiting for another try.
+
+    What is being sent is left to its own end, and what has ended stays as it is. Returns how it
+    stood before, None where there is none.
+    """
+    wanted = select(deliveries.c.position, deliveries.c.event_position, deliveries.c.state).where(
+        deliveries.c.id == delivery_id, deliveries.c.receiver == receiver
+    )
+    row = connection.execute(wanted.with_for_update()).one_or_none()
+    if row is None:
+        return None
+    values: dict[str, Any] = {"confirmation": Confirmation.CONFIRMED.value}
+    is_waiting = row.state == DeliveryState.WAITING.value
+    if is_waiting:
+        values |= {
+            "state": DeliveryState.DELIVERED.value,
+            "finished_at": now,
+            "next_attempt_at": None,
+        }
+    connection.execute(
+        update(deliveries).where(deliveries.c.position == row.position).values(values)
+    )
+    if is_waiting:
+        settle_events(connection, [row.event_position])
+    return DeliveryState(row.state)
+
+
+def expire(connection: Connection, before: datetime) -> dict[str, str]:
+    """Give up waiting for the word on what was taken before then; return its ids and receivers."""
+    wanted = (
+        select(deliveries.c.position, deliveries.c.id, deliveries.c.receiver)
+        .where(
+            deliveries.c.confirmation == Confirmation.AWAITED.value,
+            deliveries.c.finished_at < before,
+        )
+        .order_by(deliveries.c.position)
+        .limit(EXPIRED_AT_ONCE)
+        .with_for_update()
+    )
+    rows = connection.execute(wanted).all()
+    if rows:
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.position.in_([row.position for row in rows]))
+            .values(confirmation=Confirmation.UNCONFIRMED.value)
+        )
+    return {row.id: row.receiver for row in rows}
+
+
 def settle_events(connection: Connection, positions: Collection[int]) -> None:
     """Let events' states follow from their deliveries: for each receiver the newest counts."""
     if not positions:
         return
     # Another process may cancel an event's other delivery at this moment: one waits for the other.
-    connection.execute(
-        select(events.c.position)
-        .where(events.c.position.in_(positions))
-        .order_by(events.c.position)
-        .with_for_update()
-    ).all()
-    rows = connection.execute(
-        select(
-            deliveries.c.event_position,
-            deliveries.c.receiver,
-            deliveries.c.state,
-            deliveries.c.finished_at,
-        )
-        .where(deliveries.c.event_position.in_(positions))
-        .order_by(deliveries.c.position)
-    )
+    these = {"positions": list(positions)}
+    connection.execute(_LOCK_EVENTS, these).all()
+    rows = connection.execute(_BY_EVENT, these)
     of_event: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         of_event[row.event_position].append(row)  # type: ignore[arg-type] # a row all the same
-    changes = [{"of": of, "new_state": _event_state(its).value} for of, its in of_event.items()]
-    connection.execute(_SET_EVENT, changes)
+    by_state: dict[EventState, list[int]] = defaultdict(list)
+    for of, its in of_event.items():
+        by_state[_event_state(its)].append(of)
+    for state, its_events in by_state.items():
+        connection.execute(_SET_EVENTS, {"positions": its_events, "new_state": state.value})
 
 
 def _event_state(rows: Iterable[Row[Any]]) -> EventState:
@@ -181,21 +299,9 @@ def _event_state(rows: Iterable[Row[Any]]) -> EventState:
     return EventState.IGNORED
 
 
-def _lock(connection: Connection, positions: Collection[int]) -> dict[int, Row[Any]]:
-    """Read how deliveries stand, and keep others from changing it until the transaction ends."""
-    wanted = (
-        _STANDING.where(deliveries.c.position.in_(positions))
-        .order_by(deliveries.c.position)
-        .with_for_update()
-    )
-    return {row.position: row for row in connection.execute(wanted)}
-
-
 def _recorded(connection: Connection, positions: Collection[int]) -> set[tuple[int, datetime]]:
-    wanted = select(attempts.c.delivery_position, attempts.c.started_at).where(
-        attempts.c.delivery_position.in_(positions), attempts.c.duration_ms.is_not(None)
-    )
-    return {(position, started_at) for position, started_at in connection.execute(wanted)}
+    rows = connection.execute(_RECORDED, {"positions": list(positions)})
+    return {(position, started_at) for position, started_at in rows}
 
 
 def _record(
@@ -209,7 +315,7 @@ def _record(
         {**blank, **row, "number": standing[row["delivery_position"]].attempts_made + 1}
         for row in rows
     ]
-    connection.execute(insert(attempts), numbered)
+    connection.execute(_INSERT_ATTEMPTS, numbered)
     counted = [
         {
             "of": row["delivery_position"],
@@ -234,11 +340,17 @@ def _attempt_row(result: AttemptResult) -> dict[str, Any]:
 
 def _conclusion(result: AttemptResult) -> dict[str, Any]:
     ended_at = result.started_at + timedelta(milliseconds=result.duration_ms)
+    asked_for = result.answer.retry_after
+    asked_until = None
+    if asked_for is not None:  # not its next try: our own back-off may put that off further
+        asked_until = ended_at + min(asked_for, LONGEST_RETRY_AFTER)
     return {
         "of": result.position,
         "new_state": result.state.value,
         "retry_at": result.retry_at,
+        "asked_until": asked_until,
         "ended_at": ended_at if result.retry_at is None else None,
         "status": result.answer.status,
         "error": plain(result.answer.error, LONGEST_ANSWER),
+        "told": result.confirmation,
     }

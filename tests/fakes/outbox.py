@@ -11,6 +11,7 @@ from app.domain.delivery import Answer, DeliveryState, Parcel
 from app.domain.errors import LeaseLost, StorageUnavailable
 from app.domain.event import record
 from app.domain.snapshot import Change
+from app.storage.receivers import ReceiverState
 from app.storage.records import AttemptResult, Lane, Prepared
 from tests.fakes.clock import NOON
 from tests.fakes.store import FENCE
@@ -61,6 +62,11 @@ class FakeOutbox:
     newest: int = 0
     times_looked: int = 0  # at which receivers are closed
     claims: int = 0
+    reads: int = 0  # of a lane
+    hastened: list[str] = field(default_factory=list)
+    circuits: dict[str, ReceiverState] = field(default_factory=dict)
+    refuses_notes: bool = False
+    circuit_notes: list[tuple[str, bool]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def owe(self, *parcels: Parcel) -> None:
@@ -94,12 +100,27 @@ class FakeOutbox:
         self._check(self.fence)
         return self.newest
 
-    def parcels(self, receiver: str, repository_id: int, *, limit: int, fence: int) -> list[Parcel]:
+    def parcels(
+        self,
+        receiver: str,
+        repository_id: int,
+        *,
+        limit: int,
+        fence: int,
+        shard: tuple[int, int] | None = None,
+        now: datetime | None = None,
+    ) -> list[Parcel]:
         self._check(fence)
         with self.lock:
+            self.reads += 1
             ordered = [self.owed[at] for at in sorted(self.owed)]
             wanted = (receiver, repository_id)
             lane = [p for p in ordered if (p.receiver, p.repository_id) == wanted]
+            if shard is not None and now is not None:
+                own, of = shard
+                lane = [p for p in lane if p.position % of == own]
+                due = [p for p in lane if p.due_at <= now]
+                lane = due or sorted(lane, key=lambda p: p.due_at)[:1]
             return lane[:limit]
 
     def claim(
@@ -109,9 +130,12 @@ class FakeOutbox:
         with self.lock:
             self.claims += 1
             for item in prepared:
-                self.owed[item.position] = replace(
-                    self.owed[item.position], body=item.body, headers=item.headers
-                )
+                owed = self.owed[item.position]
+                if item.body is not None:
+                    payload = item.payload or owed.payload
+                    self.owed[item.position] = replace(
+                        owed, body=item.body, headers=item.headers, payload=payload
+                    )
             return [item.position for item in prepared]
 
     def conclude(
@@ -128,24 +152,50 @@ class FakeOutbox:
             self.released.extend(release)
             for result in results:
                 parcel = self.owed.pop(result.position)
+                asked_for = result.answer.retry_after
                 if result.retry_at is not None:
                     self.owed[parcel.position] = replace(
                         parcel,
                         attempts_made=parcel.attempts_made + 1,
                         first_attempt_at=parcel.first_attempt_at or result.started_at,
                         due_at=result.retry_at,
+                        asked_until=result.started_at + asked_for if asked_for else None,
                     )
         future.set_result(None)
         return future
 
-    def disabled_receivers(self) -> set[str]:
-        self._check(self.fence)
-        self.times_looked += 1
-        return set(self.closed)
-
     def disable_receiver(self, name: str, *, reason: str, at: datetime) -> None:
         self._check(self.fence)
         self.closed.add(name)
+
+    def receiver_states(self) -> dict[str, ReceiverState]:
+        self._check(self.fence)
+        with self.lock:
+            self.times_looked += 1
+            nothing = ReceiverState()
+            paused = {
+                name: replace(self.circuits.get(name, nothing), paused_at=NOON)
+                for name in self.closed
+            }
+            return self.circuits | paused
+
+    def note_circuit(self, name: str, *, opened_at: datetime | None, reason: str | None) -> None:
+        self._check(self.fence)
+        if self.refuses_notes:
+            raise StorageUnavailable("the database is restarting")
+        with self.lock:
+            self.circuit_notes.append((name, opened_at is not None))
+            self.circuits[name] = ReceiverState(opened_at=opened_at, opened_reason=reason)
+
+    def hasten(self, receiver: str, *, now: datetime) -> None:
+        self._check(self.fence)
+        with self.lock:
+            self.hastened.append(receiver)
+            for position, parcel in self.owed.items():
+                may_go = parcel.asked_until is None or parcel.asked_until <= now
+                is_waiting = parcel.due_at > now and parcel.attempts_made > 0
+                if parcel.receiver == receiver and is_waiting and may_go:
+                    self.owed[position] = replace(parcel, due_at=now)
 
     def states(self) -> list[DeliveryState]:
         with self.lock:

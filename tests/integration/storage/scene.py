@@ -1,9 +1,13 @@
 """What the tests of storage speak of: two repositories, their pushes, one receiver."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, event as events
 
 from app.domain.event import Event, record
 from app.domain.repository import Repository
@@ -67,6 +71,7 @@ def a_step(
     after: dict[str, str],
     receivers: Sequence[str] = ("ci",),
     at: datetime = NOON,
+    hold: bool = False,
 ) -> Advance:
     """Spell a step as a poll does: every change an event, owed to every receiver."""
     events = [
@@ -86,6 +91,7 @@ def a_step(
         events=tuple(events),
         owed=tuple(Owed(e.id, name, "github") for e in events for name in receivers),
         at=at,
+        hold=hold,
     )
 
 
@@ -127,3 +133,40 @@ def at_once(works: Sequence[Callable[[], T]], *, deadline_s: float = 60) -> list
     for thread in threads:
         thread.join(deadline_s)
     return outcomes
+
+
+@contextmanager
+def elsewhere(database_url: str) -> Iterator[Database]:
+    """Open the same database as another process does."""
+    opened = Database(database_url, now=lambda: NOON)
+    yield opened
+    opened.close()
+
+
+def overlapping(first: Callable[[], object], second: Callable[[], T]) -> T:
+    """Let the second begin when the first has written and not committed; return what it returns."""
+    is_ending = threading.Event()
+
+    def note(connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.lstrip().startswith(("INSERT", "UPDATE", "DELETE")):
+            connection.info["has_written"] = True
+
+    def hold(connection: Connection) -> None:
+        if connection.info.pop("has_written", False) and not is_ending.is_set():
+            is_ending.set()
+            wait([following], timeout=0.2)
+
+    def follow() -> T:
+        is_ending.wait(30)
+        return second()
+
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(follow)
+        events.listen(Engine, "after_cursor_execute", note)
+        events.listen(Engine, "commit", hold)
+        try:
+            first()
+            return following.result(30)
+        finally:
+            events.remove(Engine, "commit", hold)
+            events.remove(Engine, "after_cursor_execute", note)

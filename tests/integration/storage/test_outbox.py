@@ -9,10 +9,12 @@ import pytest
 from sqlalchemy import Connection, Engine, event, select
 
 from app.domain.delivery import Answer, DeliveryState, Parcel
+from app.domain.details import Commit, Details, Person
 from app.domain.errors import Conflict, LeaseLost, NotFound
 from app.domain.refs import BRANCH_PREFIX
 from app.storage.database import Database
-from app.storage.outbox import Outbox, ReceiverState
+from app.storage.outbox import Outbox
+from app.storage.receivers import ReceiverState
 from app.storage.records import AttemptResult, Prepared
 from app.storage.sending import INTERRUPTED
 from app.storage.store import Store
@@ -134,6 +136,26 @@ def test_claimed_bytes_are_kept_and_never_made_anew(scene: Scene) -> None:
 
     kept = scene.lane()[0]
     assert (kept.body, kept.headers) == (b"{}", {"X-Event": first.event.id})
+
+
+def test_the_format_that_the_bytes_are_spelled_in_is_kept_with_them(scene: Scene) -> None:
+    first = scene.lane()[0]
+    prepared = Prepared(first.position, b"{}", {}, "standard")
+
+    scene.outbox.claim([prepared], at=NOON, until=LATER, fence=scene.fence)
+
+    assert (first.payload, scene.lane()[0].payload) == ("github", "standard")
+
+
+def test_where_no_bytes_could_be_made_none_are_kept(scene: Scene) -> None:
+    first = scene.lane()[0]
+
+    claimed = scene.outbox.claim(
+        [Prepared(first.position)], at=NOON, until=LATER, fence=scene.fence
+    )
+
+    assert claimed == [first.position]
+    assert (scene.lane()[0].body, scene.lane()[0].payload) == (None, "github")
 
 
 def test_of_many_who_claim_one_succeeds(scene: Scene) -> None:
@@ -405,7 +427,7 @@ def test_a_receiver_stays_closed_until_it_is_enabled_and_since_when_it_first_was
         "ci": ReceiverState(NOON, NOON, "it answered 410: gone"),
         "chat": ReceiverState(NOON),
     }
-    assert scene.outbox.disabled_receivers() == {"chat"}
+    assert scene.outbox.receiver_states() == {"chat": ReceiverState(NOON)}
 
 
 def test_what_waited_for_a_closed_receiver_is_due_at_once_and_tried_for_its_whole_time(
@@ -423,3 +445,45 @@ def test_what_waited_for_a_closed_receiver_is_due_at_once_and_tried_for_its_whol
     after = scene.lane()[0]
     assert (before.due_at, before.first_attempt_at) == (LATER, NOON)
     assert (after.due_at, after.first_attempt_at, after.attempts_made) == (NOON, None, 1)
+
+
+def test_an_open_circuit_is_remembered_until_it_closes_or_a_person_lets_it(scene: Scene) -> None:
+    outbox = scene.outbox
+    outbox.note_circuit("ci", opened_at=NOON, reason="no answer")
+    outbox.note_circuit("chat", opened_at=NOON, reason="503")
+    outbox.note_circuit("ci", opened_at=LATER, reason="503\0")
+    outbox.pause_receiver("ci", at=LATER)
+    opened = outbox.receiver_states()
+
+    outbox.note_circuit("ci", opened_at=None, reason=None)
+    closed = outbox.receiver_states()
+    outbox.note_circuit("ci", opened_at=LATER, reason="again")
+    for name in ("ci", "chat"):
+        outbox.enable_receiver(name, now=LATER)
+
+    assert opened == {
+        "ci": ReceiverState(LATER, opened_at=LATER, opened_reason="503"),
+        "chat": ReceiverState(opened_at=NOON, opened_reason="503"),
+    }
+    assert closed["ci"] == ReceiverState(LATER)
+    assert outbox.receiver_states() == {}
+
+
+def test_a_receiver_whose_circuit_is_open_is_not_closed(scene: Scene) -> None:
+    scene.outbox.note_circuit("ci", opened_at=NOON, reason="no answer")
+
+    assert not scene.outbox.receiver_states()["ci"].is_closed
+    scene.outbox.note_circuit("none", opened_at=None, reason=None)
+    assert set(scene.outbox.receiver_states()) == {"ci"}
+
+
+def test_a_parcel_carries_what_the_forge_told_of_the_change(scene: Scene) -> None:
+    ada = Person("Ada", "ada@example.com", "ada")
+    commit = Commit(FIRST, "Begin", ada, ada, NOON, added=("README",))
+    told = Details((commit,), total=7, forced=False, pusher=ada, pushed_at=NOON)
+
+    scene.store.keep_details(scene.events[0].id, told).result(30)
+
+    first, second = scene.lane()
+    assert (first.details, second.details) == (told, None)
+    assert first.event.pushed_at == NOON

@@ -10,7 +10,8 @@ import pytest
 from app.delivery.payloads import Rendered
 from app.domain.delivery import Answer, DeliveryState, Parcel, RetryPolicy
 from app.domain.errors import PayloadUnrenderable
-from app.services.dispatcher import Dispatcher, Observer
+from app.services.courier import Observer
+from app.services.dispatcher import Dispatcher
 from app.settings.types import Receiver
 from app.storage.records import AttemptResult
 from tests.fakes.clock import FakeClock
@@ -282,6 +283,44 @@ def test_what_cannot_be_spelled_is_dead_and_says_why(scene: Scene) -> None:
     wait_until(lambda: not scene.outbox.owed)
     assert scene.outbox.results[0].answer.error == "no such format: morse"
     assert scene.senders.sent == []
+
+
+def test_what_cannot_be_spelled_is_not_sent_empty_after_it_was_claimed_in_vain(
+    scene: Scene,
+) -> None:
+    def refuse_the_second(parcel: Parcel) -> Rendered:
+        if parcel.position == 2:
+            raise PayloadUnrenderable("no such format: morse")
+        return Rendered(b"{}", {})
+
+    scene.render = refuse_the_second
+    scene.senders.answer = lambda delivery, tried: BUSY if tried == 1 else TAKEN
+    scene.outbox.owe(a_parcel(1), a_parcel(2))
+    scene.start()
+    wait_until(lambda: scene.outbox.released == [2])
+
+    scene.go(seconds=6)
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert scene.senders.sent == sent(1, 1)
+
+
+def test_what_has_no_bytes_yet_is_spelled_as_its_receiver_wants_it_now(scene: Scene) -> None:
+    spelled: list[str] = []
+
+    def spell(parcel: Parcel) -> Rendered:
+        spelled.append(parcel.payload)
+        return Rendered(b"{}", {})
+
+    scene.render = spell
+    made = replace(a_parcel(2), payload="template", body=b"{}", headers={})
+    scene.outbox.owe(replace(a_parcel(1), payload="template"), made)
+
+    scene.start()
+
+    wait_until(lambda: not scene.outbox.owed)
+    assert spelled == ["github"]
+    assert scene.senders.payloads == ["github", "template"]
 
 
 def test_an_attempt_is_recorded_once_the_database_is_back_and_not_repeated(scene: Scene) -> None:
