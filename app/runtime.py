@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from app import __version__
 from app.delivery.payloads import Payloads
 from app.delivery.send import Senders
 from app.domain.delivery import Parcel
-from app.domain.errors import Conflict, NotFound, RepoSentryError, StorageError
+from app.domain.errors import Conflict, InputInvalid, NotFound, RepoSentryError, StorageError
 from app.domain.event import Event
 from app.domain.health import Component, HealthReport, Status as HealthStatus, overall
 from app.domain.repository import Repository
@@ -36,6 +36,8 @@ from app.services.poller import Poller
 from app.services.scheduler import Call, Scheduler
 from app.settings.types import Settings
 from app.storage.database import Database
+from app.storage.filters import DeliveryFilter
+from app.storage.holds import Holds
 from app.storage.lease import Lease
 from app.storage.migrate import ensure_current
 from app.storage.outbox import Outbox
@@ -46,6 +48,7 @@ from app.storage.store import Store
 # begin without it, a tenth of the start-up earlier.
 if TYPE_CHECKING:
     from app.services.status import Status
+    from app.services.status.answers import OpenCircuit
 
 FLUSH_S = 3.0
 PRUNE_S = 600.0
@@ -104,6 +107,7 @@ class Runtime:
         self._database = Database(settings.storage.url.reveal(), now=utc_now)
         self._store = Store(self._database)
         self._outbox = Outbox(self._database)
+        self._holds = Holds(self._database)
         self._term: Term | None = None
         self._term_lock = threading.Lock()
         self._is_started = False
@@ -128,6 +132,8 @@ class Runtime:
             receivers=self.settings.receivers,
             now=utc_now,
             configured=configured.get,
+            circuits=self._circuits,
+            holds=self._holds,
         )
 
     def start(self) -> None:
@@ -195,6 +201,7 @@ class Runtime:
             fence=fence,
             timeout=polling.timeout,
             trigger_on_baseline=polling.baseline == "trigger",
+            storm_limit=polling.storm_limit,
         )
         poller = Poller(
             catalog=catalog,
@@ -234,6 +241,18 @@ class Runtime:
     def _live(self, repository_id: int) -> PollState | None:
         term = self._term
         return term.catalog.live(repository_id) if term else None
+
+    def _circuits(self) -> "Mapping[str, OpenCircuit] | None":
+        from app.services.status.answers import OpenCircuit
+
+        term = self._term
+        if term is None:
+            return None
+        return {
+            name: OpenCircuit(one.opened_at, one.reason, one.failures, one.next_probe_at)
+            for name, one in term.dispatcher.circuits().items()
+            if one.opened_at is not None
+        }
 
     def _active(self) -> Term:
         term = self._term
@@ -354,17 +373,49 @@ class Runtime:
         """Owe an event once more, under new delivery ids; to all its receivers if none is named.
 
         Raises:
-            NotFound: No such event, or no such receiver is configured.
+            NotFound: No such event.
+            InputInvalid: No such receiver is configured.
         """
         known = self.settings.receivers
-        for name in receivers or ():
-            self._check_receiver(name)
+        self._check_named(receivers or ())
         chosen = {name: known[name].payload for name in receivers or known}
         made = self._outbox.redeliver(
             event_id, receivers=chosen, only_former=receivers is None, now=utc_now()
         )
         self._tell_dispatcher()
         return made
+
+    def redeliver_many(self, wanted: DeliveryFilter, receivers: Sequence[str] | None = None) -> int:
+        """Owe again what matches and is finished, the dead if no state is named; return how many.
+
+        Raises:
+            InputInvalid: No such receiver is configured.
+        """
+        self._check_named(receivers or ())
+        known = {name: one.payload for name, one in self.settings.receivers.items()}
+        others = {name: known[name] for name in receivers} if receivers else None
+        made = self._outbox.redeliver_many(wanted, receivers=others, known=known, now=utc_now())
+        self._tell_dispatcher()
+        self.status.look_anew()
+        return made
+
+    def cancel_many(self, wanted: DeliveryFilter) -> int:
+        """Give up what matches and is neither finished nor being sent; return how many."""
+        ended = self._outbox.cancel_many(wanted, now=utc_now())
+        self._tell_dispatcher(everything=True)
+        self.status.look_anew()
+        return ended
+
+    def release_storm(self, hold_id: str) -> None:
+        """Send what was held back of a storm."""
+        self._holds.release(hold_id, now=utc_now())
+        self._tell_dispatcher(everything=True)
+        self.status.look_anew()
+
+    def dismiss_storm(self, hold_id: str) -> None:
+        """Cancel what was held back of a storm."""
+        self._holds.dismiss(hold_id, now=utc_now())
+        self.status.look_anew()
 
     def event_of(self, some_id: str) -> str:
         """Return the id of an event, given its own or one of its deliveries'.
@@ -409,6 +460,12 @@ class Runtime:
         self._check_receiver(name)
         self._outbox.enable_receiver(name, now=utc_now())
         self._heed_receivers()
+
+    def _check_named(self, receivers: Sequence[str]) -> None:
+        unknown = [name for name in receivers if name not in self.settings.receivers]
+        if unknown:
+            message = f"no receiver named {unknown[0]!r} is configured"
+            raise InputInvalid(f"receivers: {message}", mistakes={"receivers": message})
 
     def _check_receiver(self, name: str) -> None:
         if name not in self.settings.receivers:

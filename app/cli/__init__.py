@@ -30,7 +30,8 @@ COMMANDS: Final = {
     "demo": "Show what it does, on a repository of its own, without a network.",
     "poll": "Poll one repository now.",
     "events": "List what has changed.",
-    "deliver": "Send a delivery again.",
+    "deliver": "Send deliveries again, or cancel them.",
+    "storm": "Release or dismiss changes that came too many at once.",
     "config": "Check, show and describe the configuration.",
     "db": "Upgrade and check the database.",
 }

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.errors import ForgeAnswerInvalid
-from app.domain.event import Event, record
+from app.domain.event import Event, hold_id, record
 from app.domain.refs import LONGEST_REF, RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Change, Refs, diff, digest
@@ -67,7 +67,20 @@ class BranchMonitor:
         fence: int,
         timeout: timedelta,
         trigger_on_baseline: bool = False,
+        storm_limit: int = 0,
     ) -> None:
+        """Make a monitor.
+
+        Args:
+            store: Where snapshots are kept and events are owed.
+            client_for: How each repository is asked.
+            receivers: Who wants events, by name.
+            now: The clock.
+            fence: The lease's number.
+            timeout: How long one question may take.
+            trigger_on_baseline: Whether a first snapshot is told as changes.
+            storm_limit: The most changes of one poll that go out unasked; 0: any.
+        """
         self._store = store
         self._client_for = client_for
         self._receivers = receivers
@@ -75,6 +88,7 @@ class BranchMonitor:
         self._fence = fence
         self._timeout_s = timeout.total_seconds()
         self._trigger_on_baseline = trigger_on_baseline
+        self._storm_limit = storm_limit
         # Repositories whose last answer held no ref at all; believed when it comes twice.
         self._doubted: set[int] = set()
         # Repositories whose last step may have been written or not: nobody can tell when a
@@ -194,12 +208,15 @@ class BranchMonitor:
             events=events,
             owed=owed,
             at=self._now(),
+            hold=0 < self._storm_limit < len({one.event_id for one in owed}),
         )
         self._unsure.add(known.id)
         if not self._store.advance(step, fence=self._fence):
             log.warning("snapshot had moved meanwhile", extra={"repository": repository.name})
             return Finding(self._sure(known))
         self._unsure.discard(known.id)
+        if step.hold:
+            _tell_of_storm(repository, step)
         return Finding(
             _advanced(known, step, reply), events, _owed_events(step), changed=bool(events)
         )
@@ -276,6 +293,18 @@ def _bound(validator: Mapping[str, str], to_digest: str | None) -> dict[str, str
 def _owed_events(step: Advance) -> tuple[Event, ...]:
     ids = {owed.event_id for owed in step.owed}
     return tuple(event for event in step.events if event.id in ids)
+
+
+def _tell_of_storm(repository: Repository, step: Advance) -> None:
+    held = _owed_events(step)
+    log.warning(
+        "storm held",
+        extra={
+            "repository": repository.name,
+            "changes": len(held),
+            "hold": hold_id(event=held[0].id),
+        },
+    )
 
 
 def _advanced(known: Watched, step: Advance, reply: RefsReply) -> Watched:

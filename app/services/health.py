@@ -11,12 +11,12 @@ from app.domain.errors import (
 )
 from app.domain.health import Component, Status as Health
 from app.services.catalog import Entry
-from app.services.status import ReceiverStatus
+from app.services.status.answers import ReceiverStatus
 
 # Where very many fail, so many tell why: most of them have the same cause.
 ASKED = 200
 CAUSES_TOLD = 3
-UNWELL = frozenset({"failing", "disabled"})
+UNWELL = frozenset({"failing", "open", "disabled"})
 
 _CAUSES = {
     ForgeUnavailable.code: "{} does not answer",

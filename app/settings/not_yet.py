@@ -33,7 +33,6 @@ class NotYet:
 NOT_YET = (
     NotYet("polling.policy", values=("adaptive",)),
     NotYet("polling.objective"),
-    NotYet("polling.storm_limit"),
     NotYet("forges.*.tokens"),
     NotYet("forges.*.app", refusal="is not available in this version; sign in with a token"),
     NotYet("receivers.*.confirm"),

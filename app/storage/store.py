@@ -1,6 +1,6 @@
 """Repositories and their snapshots: what was seen last, and the step from there to what is new."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import cache, partial
@@ -13,7 +13,7 @@ from app.domain.details import Details
 from app.domain.errors import NotFound
 from app.domain.event import Event, EventState, delivery_id
 from app.domain.repository import Repository
-from app.storage import history
+from app.storage import history, holds
 from app.storage.database import Database
 from app.storage.details import keep
 from app.storage.lease import check_fence
@@ -162,7 +162,7 @@ class Store:
 
         Args:
             events_before: Events found earlier go, with deliveries and attempts, once all their
-                deliveries are finished.
+                deliveries are finished; so do storms that ended earlier.
             polls_before: Polls and hourly counts that are older go.
             limit: The most rows to delete in one transaction; other writers take their turns
                 between them.
@@ -171,6 +171,7 @@ class Store:
             How many rows went.
         """
         gone = self._delete(history.prune_events, events_before, limit)
+        gone += self._delete(holds.prune, events_before, limit)
         gone += self._delete(history.prune_polls, polls_before, limit)
         gone += self._delete(history.prune_hours, polls_before, limit)
         with self._database.read() as connection:
@@ -203,10 +204,18 @@ def _advance(connection: Connection, step: Advance, *, fence: int) -> bool:
     if not _move(connection, step):
         return False
     _write_refs(connection, step)
+    wanted = {owed.event_id for owed in step.owed}
+    held = holds.place(
+        connection,
+        step.repository_id,
+        [event for event in step.events if event.id in wanted],
+        hold=step.hold,
+        at=step.at,
+    )
     if step.events:
-        _write_events(connection, step)
+        _write_events(connection, step, wanted, held)
     if step.owed:
-        _owe(connection, step)
+        _owe(connection, step, held)
     return True
 
 
@@ -252,14 +261,21 @@ def _upsert_refs(dialect: str) -> Insert:
     return upsert_into(refs, dialect, lambda new: {name: new[name] for name in names})
 
 
-def _write_events(connection: Connection, step: Advance) -> None:
-    wanted = {owed.event_id for owed in step.owed}
-    rows = [_event_row(event, step, is_wanted=event.id in wanted) for event in step.events]
+def _write_events(
+    connection: Connection, step: Advance, wanted: Collection[str], held: Mapping[str, str]
+) -> None:
+    rows = [
+        _event_row(event, step, is_wanted=event.id in wanted, hold_id=held.get(event.id))
+        for event in step.events
+    ]
     # In this order: a later position is a later event.
     connection.execute(_INSERT_EVENTS, rows)
 
 
-def _event_row(event: Event, step: Advance, *, is_wanted: bool) -> dict[str, Any]:
+def _event_row(
+    event: Event, step: Advance, *, is_wanted: bool, hold_id: str | None
+) -> dict[str, Any]:
+    state = EventState.OPEN if is_wanted else EventState.IGNORED
     return {
         "id": event.id,
         "repository_id": step.repository_id,
@@ -272,11 +288,12 @@ def _event_row(event: Event, step: Advance, *, is_wanted: bool) -> dict[str, Any
         "pushed_at": event.pushed_at,
         "detected_at": event.detected_at,
         "catch_up": event.catch_up,
-        "state": (EventState.OPEN if is_wanted else EventState.IGNORED).value,
+        "state": (EventState.HELD if hold_id else state).value,
+        "hold_id": hold_id,
     }
 
 
-def _owe(connection: Connection, step: Advance) -> None:
+def _owe(connection: Connection, step: Advance, held: Mapping[str, str]) -> None:
     where = {"of_id": step.repository_id, "from_sequence": step.from_sequence}
     positions = {str(of): int(position) for of, position in connection.execute(_WRITTEN, where)}
     in_order = sorted(step.owed, key=lambda owed: positions[owed.event_id])
@@ -287,6 +304,7 @@ def _owe(connection: Connection, step: Advance) -> None:
             repository_id=step.repository_id,
             redelivery=0,
             at=step.at,
+            is_held=owed.event_id in held,
         )
         for owed in in_order
     ]
@@ -294,9 +312,15 @@ def _owe(connection: Connection, step: Advance) -> None:
 
 
 def delivery_row(
-    owed: Owed, *, event_position: int, repository_id: int, redelivery: int, at: datetime
+    owed: Owed,
+    *,
+    event_position: int,
+    repository_id: int,
+    redelivery: int,
+    at: datetime,
+    is_held: bool = False,
 ) -> dict[str, Any]:
-    """Return the row of a delivery that has not been tried, due at once."""
+    """Return the row of a delivery that has not been tried: due at once, unless it is held."""
     return {
         "id": delivery_id(event=owed.event_id, receiver=owed.receiver, redelivery=redelivery),
         "event_position": event_position,
@@ -304,8 +328,8 @@ def delivery_row(
         "receiver": owed.receiver,
         "redelivery": redelivery,
         "payload": owed.payload,
-        "state": DeliveryState.PENDING.value,
+        "state": (DeliveryState.HELD if is_held else DeliveryState.PENDING).value,
         "attempts_made": 0,
-        "next_attempt_at": at,
+        "next_attempt_at": None if is_held else at,
         "created_at": at,
     }

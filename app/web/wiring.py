@@ -7,6 +7,7 @@ from flask import Flask, current_app
 
 from app.domain.health import HealthReport
 from app.services.status import Status
+from app.storage.filters import DeliveryFilter
 from app.storage.records import PollRecord
 
 EXTENSION = "reposentry"
@@ -60,6 +61,36 @@ class Services(Protocol):
         Raises:
             NotFound: There is no such event.
             InputInvalid: There is no such receiver.
+        """
+        ...
+
+    def redeliver_many(self, wanted: DeliveryFilter, receivers: Sequence[str] | None = None) -> int:
+        """Owe again what matches and is finished, to the same or to these; return how many.
+
+        Raises:
+            InputInvalid: There is no such receiver.
+        """
+        ...
+
+    def cancel_many(self, wanted: DeliveryFilter) -> int:
+        """Finish what matches and is neither finished nor being sent; return how many."""
+        ...
+
+    def release_storm(self, hold_id: str) -> None:
+        """Send what was held back of a storm.
+
+        Raises:
+            NotFound: There is no such storm.
+            Conflict: It is released or dismissed already.
+        """
+        ...
+
+    def dismiss_storm(self, hold_id: str) -> None:
+        """Cancel what was held back of a storm; its events stay in the history.
+
+        Raises:
+            NotFound: There is no such storm.
+            Conflict: It is released or dismissed already.
         """
         ...
 

@@ -21,6 +21,7 @@ class FakeStore:
     known: dict[int, Watched] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
+    storms: list[Advance] = field(default_factory=list)  # steps that were held
     states: list[PollState] = field(default_factory=list)
     records: list[PollRecord] = field(default_factory=list)
     is_down: bool = False
@@ -67,6 +68,8 @@ class FakeStore:
         refs.update(step.upserts)
         self.events.extend(step.events)
         self.owed.extend(step.owed)
+        if step.hold:
+            self.storms.append(step)
         if step.repository_id in self.known:
             self.known[step.repository_id] = replace(
                 self.known[step.repository_id],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, InputInvalid, NotFound
 from app.domain.health import Status
 from app.runtime import Runtime
 from app.services.periodic import Periodic
@@ -232,7 +232,7 @@ def test_what_is_not_there_cannot_be_asked_for(
     with running(tmp_path, repository, receiver) as runtime:
         with pytest.raises(NotFound):
             runtime.wake("acme/unknown")
-        with pytest.raises(NotFound):
+        with pytest.raises(InputInvalid, match="nobody"):
             runtime.redeliver("unknown", ["nobody"])
         with pytest.raises(NotFound):
             runtime.redeliver("unknown")

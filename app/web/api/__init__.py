@@ -7,10 +7,10 @@ To add a resource: a module here with a ``blueprint``, one line below, its input
 
 from flask import Blueprint, Flask
 
-from app.web.api import deliveries, events, receivers, repositories, system
+from app.web.api import deliveries, events, receivers, repositories, storms, system
 
 PREFIX = "/api/v1"
-RESOURCES = (repositories, events, deliveries, receivers, system)
+RESOURCES = (repositories, events, deliveries, storms, receivers, system)
 
 
 def register(app: Flask) -> None:

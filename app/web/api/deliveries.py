@@ -1,4 +1,4 @@
-"""What receivers are owed, and hurrying or ending one of them."""
+"""What receivers are owed: hurrying or ending one, and sending again or ending many."""
 
 from flask import Blueprint, Response, request
 
@@ -21,6 +21,24 @@ def show(delivery_id: str) -> Response:
     """Tell one delivery with its attempts and the request it makes."""
     schemas.read_nothing(request.args)
     return shapes.reply(shapes.delivery_detail(services().status.delivery(delivery_id)))
+
+
+@blueprint.post("/redeliver")
+def redeliver_many() -> Response:
+    """Owe again what is finished and matches, to the same receivers or to others instead."""
+    schemas.read_nothing(request.args)
+    wanted, receivers = schemas.read_redeliver_many(read_body())
+    made = services().redeliver_many(services().status.chosen(**wanted), receivers)
+    return shapes.reply({"redelivered": made}, status=202)
+
+
+@blueprint.post("/cancel")
+def cancel_many() -> Response:
+    """Finish what is owed and matches, without trying it again."""
+    schemas.read_nothing(request.args)
+    wanted = schemas.read_cancel_many(read_body())
+    ended = services().cancel_many(services().status.chosen(**wanted))
+    return shapes.reply({"cancelled": ended})
 
 
 @blueprint.post("/<delivery_id>/retry")

@@ -2,17 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypedDict, cast
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 from werkzeug.datastructures import MultiDict
 
-from app.domain.delivery import DeliveryState
+from app.domain.delivery import Confirmation, DeliveryState
 from app.domain.errors import InputInvalid
 from app.domain.event import EventKind, EventState
+from app.storage.holds import HoldState
 
 REPOSITORY_STATES = ("new", "ok", "failing", "paused", "retired")
+FINISHED = ("dead", "delivered", "cancelled")
+CANCELLABLE = ("pending", "waiting", "held")
 DEFAULT_LIMIT = 50
 LONGEST_LIMIT = 200
 LONGEST_TEXT = 1000
@@ -23,6 +26,17 @@ def _text(*choices: str) -> fields.String:
     if choices:
         checks.append(validate.OneOf(choices, error=f"It must be one of {', '.join(choices)}."))
     return fields.String(validate=checks)
+
+
+def _moment() -> fields.AwareDateTime:
+    return fields.AwareDateTime(format="iso", validate=_check_in_utc)
+
+
+def _check_in_utc(given: datetime) -> None:
+    try:
+        given.astimezone(UTC)
+    except OverflowError as error:
+        raise ValidationError("In UTC it is no date.") from error
 
 
 class _Paged(Schema):
@@ -49,13 +63,22 @@ class _Events(_Paged):
     ref = _text()
     kind = _text(*EventKind)
     state = _text(*EventState)
-    since = fields.AwareDateTime(format="iso")
-    until = fields.AwareDateTime(format="iso")
+    since = _moment()
+    until = _moment()
+    hold = _text()
 
 
 class _Deliveries(_Paged):
     state = _text(*DeliveryState)
     receiver = _text()
+    repository = _text()
+    confirmation = _text(*Confirmation)
+    since = _moment()
+    until = _moment()
+
+
+class _Storms(Schema):
+    state = _text(*HoldState)
 
 
 class _Explain(Schema):
@@ -67,6 +90,37 @@ class _Redeliver(Schema):
         fields.String(validate=validate.Length(1, 100)),
         validate=validate.Length(min=1, error="Name at least one, or leave it out for all."),
     )
+
+
+class _Chosen(Schema):
+    """Which deliveries many of which are meant at once."""
+
+    receiver = _text()
+    repository = _text()
+    since = _moment()
+    until = _moment()
+
+    @validates_schema(pass_original=True)
+    def _names_some(self, data: Any, original: Any, **_: Any) -> None:
+        if not original:
+            raise ValidationError(f"Name at least one of {', '.join(self.fields)}.")
+
+
+class _ChosenFinished(_Chosen):
+    state = _text(*FINISHED)
+    confirmation = _text(*Confirmation)
+
+
+class _ChosenOwed(_Chosen):
+    state = _text(*CANCELLABLE)
+
+
+class _RedeliverMany(_Redeliver):
+    filter = fields.Nested(_ChosenFinished, required=True)
+
+
+class _CancelMany(Schema):
+    filter = fields.Nested(_ChosenOwed, required=True)
 
 
 class Paged(TypedDict, total=False):
@@ -94,6 +148,7 @@ class EventsQuery(Paged, total=False):
     state: str
     since: datetime
     until: datetime
+    hold: str
 
 
 class DeliveriesQuery(Paged, total=False):
@@ -101,6 +156,21 @@ class DeliveriesQuery(Paged, total=False):
 
     state: str
     receiver: str
+    repository: str
+    confirmation: str
+    since: datetime
+    until: datetime
+
+
+class ManyDeliveries(TypedDict, total=False):
+    """Which deliveries something is done to at once; a missing key means any."""
+
+    state: str
+    receiver: str
+    repository: str
+    confirmation: str
+    since: datetime
+    until: datetime
 
 
 def read_repositories_query(arguments: MultiDict[str, str]) -> RepositoriesQuery:
@@ -116,6 +186,11 @@ def read_events_query(arguments: MultiDict[str, str]) -> EventsQuery:
 def read_deliveries_query(arguments: MultiDict[str, str]) -> DeliveriesQuery:
     """Read which deliveries are asked for; raises InputInvalid with every mistake."""
     return cast("DeliveriesQuery", _load_query(_Deliveries(), arguments))
+
+
+def read_storms_query(arguments: MultiDict[str, str]) -> str | None:
+    """Read which storms are asked for, None for all; raises InputInvalid with every mistake."""
+    return cast("str | None", _load_query(_Storms(), arguments).get("state"))
 
 
 def read_paged_query(arguments: MultiDict[str, str]) -> Paged:
@@ -136,6 +211,17 @@ def read_nothing(arguments: MultiDict[str, str]) -> None:
 def read_redeliver(body: Any) -> list[str] | None:
     """Read which receivers are to have it again, None for all; raises InputInvalid."""
     return cast("list[str] | None", _load(_Redeliver(), body).get("receivers"))
+
+
+def read_redeliver_many(body: Any) -> tuple[ManyDeliveries, list[str] | None]:
+    """Read what is to be sent again, and to whom instead; raises InputInvalid."""
+    loaded = _load(_RedeliverMany(), body)
+    return cast("ManyDeliveries", loaded["filter"]), loaded.get("receivers")
+
+
+def read_cancel_many(body: Any) -> ManyDeliveries:
+    """Read what is not to be sent any more; raises InputInvalid."""
+    return cast("ManyDeliveries", _load(_CancelMany(), body)["filter"])
 
 
 def read_empty(body: Any) -> None:

@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from flask import Response, request
 
-from app.services.status import (
+from app.domain.moments import instant
+from app.services.status.answers import (
     EventDetail,
     Explanation,
     Latency,
     Need,
+    OpenCircuit,
     Overview,
     ReceiverStatus,
     RepositoryStatus,
@@ -23,6 +25,7 @@ from app.storage.entries import (
     DeliveryDetail,
     DeliveryEntry,
     EventEntry,
+    HoldEntry,
     Page,
     RefEntry,
 )
@@ -53,14 +56,8 @@ def _url(arguments: list[tuple[str, str]]) -> str:
 
 
 def moment(at: datetime | None) -> str | None:
-    """Spell a moment as RFC 3339 in UTC with milliseconds.
-
-    >>> moment(datetime(2026, 11, 5, 12, 30, 0, 123456, tzinfo=UTC))
-    '2026-11-05T12:30:00.123Z'
-    """
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Spell a moment as the API does everywhere; there may be none."""
+    return None if at is None else instant(at)
 
 
 def repository(one: RepositoryStatus) -> dict[str, Any]:
@@ -201,6 +198,32 @@ def receiver(one: ReceiverStatus) -> dict[str, Any]:
         "owed": one.owed,
         "reason": one.reason,
         "since": moment(one.since),
+        "circuit": _circuit(one.circuit),
+    }
+
+
+def _circuit(one: OpenCircuit | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {
+        "opened_at": moment(one.opened_at),
+        "reason": one.reason,
+        "failures": one.failures,
+        "next_probe_at": moment(one.next_probe_at),
+    }
+
+
+def storm(one: HoldEntry) -> dict[str, Any]:
+    """Spell a storm."""
+    return {
+        "id": one.id,
+        "repository": one.repository_name,
+        "state": one.state,
+        "changes": one.changes,
+        "first_sequence": one.first_sequence,
+        "last_sequence": one.last_sequence,
+        "created_at": moment(one.created_at),
+        "finished_at": moment(one.finished_at),
     }
 
 

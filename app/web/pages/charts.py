@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.services.status import Hour
+from app.services.status.answers import Hour
 from app.storage.entries import PollHour
 
 STEP = 10  # units from one hour to the next

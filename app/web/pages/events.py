@@ -1,23 +1,15 @@
 """The events' pages: the list, and one with its deliveries and all that was sent."""
 
-from datetime import timedelta
-
 from flask import Response, request
 
 from app.domain.event import EventKind, EventState
 from app.storage.entries import DeliveryDetail
 from app.web.api import schemas
 from app.web.masking import masked_headers
-from app.web.pages.views import asked, back, blueprint, here, links, render
+from app.web.pages.views import AGES, asked, back, blueprint, here, links, render
 from app.web.pages.words import event_path, pretty
 from app.web.wiring import services
 
-# What the form offers, instead of two moments to type.
-AGES = {
-    "1h": ("last hour", timedelta(hours=1)),
-    "24h": ("last 24 hours", timedelta(hours=24)),
-    "7d": ("last 7 days", timedelta(days=7)),
-}
 # Characters of sent bodies on one page; the API has them whole.
 BODIES_SHOWN = 24_000
 ATTEMPTS_SHOWN = 10
@@ -60,6 +52,7 @@ def event(event_id: str) -> Response:
         event=detail.event,
         deliveries=shown,
         closed={one.name: one for one in services().status.receivers() if one.is_closed},
+        receivers=services().status.receiver_names(),
         attempts_shown=ATTEMPTS_SHOWN,
         links=links(),
     )

@@ -2,10 +2,10 @@
 
 from flask import Response, url_for
 
-from app.services.status import Need
+from app.services.status.answers import Need
 from app.web.pages import charts
 from app.web.pages.views import blueprint, render
-from app.web.pages.words import event_path, repository_path
+from app.web.pages.words import event_path, receiver_path, repository_path
 from app.web.wiring import services
 
 NEWEST = 12
@@ -34,5 +34,11 @@ def _address(need: Need) -> str | None:
     if need.about == "event":
         return event_path(need.subject)
     if need.about == "deliveries":
+        if need.subject == "unconfirmed":
+            return url_for("pages.deliveries", confirmation=need.subject)
         return url_for("pages.deliveries", state=need.subject)
-    return url_for("pages.receivers") if need.about == "receiver" else None
+    if need.about == "storm":
+        return url_for("pages.events", hold=need.subject)
+    if need.about == "former receiver":
+        return url_for("pages.receivers")
+    return receiver_path(need.subject) if need.about == "receiver" else None

@@ -2,7 +2,7 @@
 
 from flask import Response, request
 
-from app.services.status import Explanation
+from app.services.status.answers import Explanation
 from app.storage.filters import RepositoryFilter
 from app.web.api import schemas
 from app.web.pages import charts

@@ -1,5 +1,6 @@
 """What all pages share: their blueprint, how they are rendered, and messages after an action."""
 
+from datetime import timedelta
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -27,6 +28,13 @@ blueprint = Blueprint(
     static_url_path="/static",
 )
 
+# What forms offer, instead of two moments to type.
+AGES = {
+    "1h": ("last hour", timedelta(hours=1)),
+    "24h": ("last 24 hours", timedelta(hours=24)),
+    "7d": ("last 7 days", timedelta(days=7)),
+}
+
 # After an action the browser is sent back to the page with one of these names; no text of a
 # link's making is ever shown.
 NOTICES = {
@@ -38,6 +46,12 @@ NOTICES = {
     "resumed": "Resumed. It is polled again.",
     "receiver-paused": "Paused. Nothing is sent to it until it is resumed; what is owed is kept.",
     "receiver-resumed": "Resumed. What it is owed is sent now.",
+    "receiver-redelivered": "They are owed to it again, the oldest first.",
+    "receiver-none-left": "Nothing was left to send again: all of it was sent anew already.",
+    "receiver-cancelled": "Cancelled. What it was owed will not be sent.",
+    "receiver-none-owed": "Nothing was owed to it that could be cancelled.",
+    "storm-released": "Released. What was held is sent now, in its order.",
+    "storm-dismissed": "Dismissed. None of it will be sent; its events stay in the history.",
     "redelivered": "It is owed again and will be sent at once.",
     "retried": "It will be tried at once.",
     "cancelled": "Cancelled. It will not be tried again.",
@@ -64,7 +78,8 @@ def links() -> ForgeLinks:
 
 def back(url: str, did: str) -> Response:
     """Send the browser to a page that says what was done (303: by GET, so that reload is safe)."""
-    return cast("Response", redirect(f"{url}?did={did}", code=303))
+    mark = "&" if "?" in url else "?"
+    return cast("Response", redirect(f"{url}{mark}did={did}", code=303))
 
 
 def asked(*, without: tuple[str, ...] = ()) -> MultiDict[str, str]:

@@ -1,7 +1,7 @@
 """How pages say things: ages, durations, states, short names."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
@@ -34,6 +34,12 @@ SHAPES = {
     "retired": ("✕", "calm"),
     "cancelled": ("✕", "calm"),
     "disabled": ("✕", "bad"),
+    "circuit open": ("▲", "bad"),
+    "awaited": ("◐", "busy"),
+    "confirmed": ("●", "good"),
+    "unconfirmed": ("▲", "bad"),
+    "released": ("●", "good"),
+    "dismissed": ("✕", "calm"),
 }
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 SHORT_ID = 8  # what forges show themselves is 7 to 10
@@ -88,6 +94,14 @@ def lasting(since: datetime, now: datetime) -> Markup:
     return _time(since, f"for {span(max(1.0, (now - since).total_seconds()))}")
 
 
+def told(moment: str, now: datetime) -> Markup:
+    """Show how long ago a moment was that others told; nothing if it is none."""
+    try:
+        return relative(datetime.fromisoformat(moment).astimezone(UTC), now)
+    except (ValueError, OverflowError):
+        return Markup()
+
+
 def _time(at: datetime, words: str) -> Markup:
     # To the second: this stands three times in a row of a long list.
     day, _, clock = at.astimezone(UTC).isoformat(timespec="seconds")[:19].partition("T")
@@ -129,6 +143,15 @@ def short(commit_id: str) -> str:
     return commit_id[:SHORT_ID] if commit_id.strip("0") else "none"
 
 
+def listed(words: Sequence[str]) -> str:
+    """Join words as a sentence has them.
+
+    >>> listed(["created"]), listed(["created", "updated", "deleted"])
+    ('created', 'created, updated and deleted')
+    """
+    return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
 def step(event: Any) -> str:
     """Show where a ref went, in short ids."""
     if event.kind.endswith("created"):
@@ -165,12 +188,18 @@ def event_path(event_id: str) -> str:
     return f"{request.script_root}/events/{quote(event_id, safe='')}"
 
 
+def receiver_path(name: str) -> str:
+    """Return the address of a receiver's page."""
+    return f"{request.script_root}/receivers/{quote(name, safe='')}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "state": state,
     "exactly": exactly,
     "next_try": next_try,
     "relative": relative,
     "lasting": lasting,
+    "told": told,
     "span": span,
     "count": count,
     "short": short,
@@ -181,4 +210,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "pretty": pretty,
     "repository_path": repository_path,
     "event_path": event_path,
+    "receiver_path": receiver_path,
 }

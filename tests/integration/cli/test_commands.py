@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import commands
-from app.domain.errors import Conflict, NotFound
+from app.domain.errors import Conflict, InputInvalid, NotFound
 from app.storage.migrate import HEAD
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.waiting import wait_until
@@ -93,7 +93,7 @@ def test_an_event_is_owed_again_by_its_own_id_or_a_deliverys(
     by_delivery = json.loads(invoke("deliver", by_event[0], "--json").output)["deliveries"]
 
     assert len({*by_event, *by_delivery}) == 2
-    assert isinstance(invoke("deliver", event, "--to", "nobody").exception, NotFound)
+    assert isinstance(invoke("deliver", event, "--to", "nobody").exception, InputInvalid)
     assert isinstance(invoke("deliver", "nothing").exception, NotFound)
 
 

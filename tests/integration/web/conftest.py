@@ -18,6 +18,8 @@ from app.services.status import Status
 from app.settings.types import Forge, Receiver, Settings
 from app.storage import migrate
 from app.storage.database import Database
+from app.storage.filters import DeliveryFilter
+from app.storage.holds import Holds
 from app.storage.queries import Queries
 from app.storage.records import PollRecord, PollState
 from tests.integration.web.story import NOON, Fleet, Story, tell
@@ -26,6 +28,8 @@ RECEIVERS = {
     "tekton": Receiver("tekton", "http://el-reposentry.ci.svc:8080"),
     "audit": Receiver("audit", "https://bob:s3cret@audit.example.com/in?token=s3cret"),
 }
+KEY = "0123456789abcdef0123456789abcdef"
+CONFIRMED = "0e8dd6ff-7e57-5d0e-9a53-7c1f5f0f7a11"
 FORGES = {
     "github": Forge("github", "github", "https://github.com", "https://api.github.com"),
     "work": Forge("work", "gitlab", "https://gitlab.example.com", None),
@@ -56,6 +60,7 @@ class FakeServices:
     readiness: tuple[bool, str] = (True, "")
     outcome: PollRecord | None = None
     failure: Exception | None = None
+    counted: int = 3
     done: list[tuple[Any, ...]] = field(default_factory=list)
 
     def health(self) -> HealthReport:
@@ -77,6 +82,31 @@ class FakeServices:
         self.status.event(event_id)
         self.done.append(("redeliver", event_id, receivers))
         return ["new-delivery"]
+
+    def redeliver_many(self, wanted: DeliveryFilter, receivers: Sequence[str] | None = None) -> int:
+        if receivers and not set(receivers) <= RECEIVERS.keys():
+            raise InputInvalid("no such receiver", mistakes={"receivers": "no such receiver"})
+        self.done.append(("redeliver many", wanted, receivers))
+        return self.counted
+
+    def cancel_many(self, wanted: DeliveryFilter) -> int:
+        self.done.append(("cancel many", wanted))
+        return self.counted
+
+    def release_storm(self, hold_id: str) -> None:
+        self._do_held("release", hold_id)
+
+    def dismiss_storm(self, hold_id: str) -> None:
+        self._do_held("dismiss", hold_id)
+
+    def may_confirm(self, receiver: str, key: str) -> bool:
+        return (receiver, key) == ("tekton", KEY)
+
+    def confirm_delivery(self, receiver: str, delivery_id: str) -> bool:
+        if self.failure:
+            raise self.failure
+        self.done.append(("confirm", receiver, delivery_id))
+        return delivery_id == CONFIRMED
 
     def retry_delivery(self, delivery_id: str) -> None:
         self._do_open("retry", delivery_id)
@@ -104,6 +134,11 @@ class FakeServices:
         self.status.repository(name)
         self.done.append((what, name, *more))
 
+    def _do_held(self, what: str, hold_id: str) -> None:
+        if self.status.storm(hold_id).state != "held":
+            raise Conflict("the storm is released already")
+        self.done.append((what, hold_id))
+
     def _do_open(self, what: str, delivery_id: str) -> None:
         if self.status.delivery(delivery_id).delivery.finished_at:
             raise Conflict("the delivery is finished; redeliver its event instead")
@@ -117,7 +152,10 @@ def services_over(
     receivers: Mapping[str, Receiver] = RECEIVERS,
 ) -> FakeServices:
     """Make services that tell what a database holds."""
-    return FakeServices(Status(Queries(database), live=live, receivers=receivers, now=clock))
+    status = Status(
+        Queries(database), live=live, receivers=receivers, now=clock, holds=Holds(database)
+    )
+    return FakeServices(status)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from app import create_app
 from app.domain.errors import StorageUnavailable
 from app.settings.types import Settings
 from app.storage.database import Database
+from app.storage.filters import DeliveryFilter
 from app.storage.records import PollRecord
 from app.web.pages.views import NOTICES
 from tests.integration.web.conftest import (
@@ -41,7 +42,11 @@ EVERY_PAGE = [
     ("/events?ref=nothing-like-it", "Events"),
     ("/deliveries", "Deliveries"),
     ("/deliveries?state=dead", "Deliveries"),
+    ("/deliveries?confirmation=unconfirmed&age=7d", "Deliveries"),
+    ("/deliveries?repository=acme/site", "Deliveries"),
     ("/receivers", "Receivers"),
+    ("/receivers/tekton", "tekton"),
+    ("/receivers/audit", "audit"),
 ]
 
 
@@ -376,8 +381,11 @@ def test_buttons_do_what_they_say_and_lead_back(
         f"/deliveries/{fleet.waiting_delivery}/retry": f"/events/{fleet.waiting}?did=retried",
         f"/deliveries/{fleet.waiting_delivery}/cancel": f"/events/{fleet.waiting}?did=cancelled",
         f"/events/{fleet.dead}/redeliver": f"/events/{fleet.dead}?did=redelivered",
-        "/receivers/tekton/pause": "/receivers?did=receiver-paused",
-        "/receivers/tekton/resume": "/receivers?did=receiver-resumed",
+        "/receivers/tekton/pause": "/receivers/tekton?did=receiver-paused",
+        "/receivers/tekton/resume": "/receivers/tekton?did=receiver-resumed",
+        "/receivers/tekton/redeliver": "/receivers/tekton?did=receiver-redelivered",
+        "/receivers/tekton/cancel": "/receivers/tekton?did=receiver-cancelled",
+        "/receivers/old-ci/cancel": "/receivers?did=receiver-cancelled",
     }
 
     answers = {url: client.post(url) for url in posts}
@@ -392,6 +400,9 @@ def test_buttons_do_what_they_say_and_lead_back(
         ("redeliver", fleet.dead, None),
         ("pause", "tekton"),
         ("resume", "tekton"),
+        ("redeliver many", DeliveryFilter(state="dead", receiver="tekton"), None),
+        ("cancel many", DeliveryFilter(receiver="tekton")),
+        ("cancel many", DeliveryFilter(receiver="old-ci")),
     ]
 
 
@@ -467,7 +478,7 @@ def test_no_list_of_a_hundred_rows_is_larger_than_60_kb(
     for number in range(100):
         site = empty.repository(f"acme-corporation/service-number-{number}", labels={"team": "web"})
         event = empty.event(site, ref=f"refs/heads/feature/PROJ-{number}-a-usual-branch-name")
-        empty.delivery(event)
+        empty.delivery(event, confirmation="confirmed")
         empty.ref(1, f"refs/heads/feature/PROJ-{number}-a-usual-branch-name")
     client = client_over(empty)
 
@@ -479,6 +490,8 @@ def test_no_list_of_a_hundred_rows_is_larger_than_60_kb(
             "/repositories/acme-corporation/service-number-0",
             "/events?limit=100",
             "/deliveries?limit=100",
+            "/receivers",
+            "/receivers/tekton",
         )
     }
 

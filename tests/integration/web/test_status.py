@@ -6,10 +6,12 @@ from datetime import datetime
 from app.domain.health import Component, Status as Health
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
-from app.services.status import Overview, Status
+from app.services.status import Status
+from app.services.status.answers import OpenCircuit, Overview, ReceiverStatus
 from app.settings.types import Receiver
 from app.storage.entries import HourCount, Reaction
 from app.storage.filters import RepositoryFilter
+from app.storage.holds import Holds
 from app.storage.queries import Queries
 from app.storage.queries.asking import Readable
 from tests.integration.web.conftest import RECEIVERS, Clock, LiveStates
@@ -17,7 +19,14 @@ from tests.integration.web.story import HOUR, MINUTE, NOON, SECOND, Story
 
 
 def status_of(story: Story, clock: Clock, receivers: Mapping[str, Receiver] = RECEIVERS) -> Status:
-    return Status(Queries(story.database), live=LiveStates(), receivers=receivers, now=clock)
+    database = story.database
+    return Status(
+        Queries(database),
+        live=LiveStates(),
+        receivers=receivers,
+        now=clock,
+        holds=Holds(database),
+    )
 
 
 def overview(story: Story, clock: Clock) -> Overview:
@@ -90,6 +99,38 @@ def test_a_receiver_that_is_disabled_or_paused_while_owed_needs_a_person(
     ]
 
 
+def test_an_open_circuit_is_told_by_whoever_sends_and_else_as_it_is_stored(
+    empty: Story, clock: Clock
+) -> None:
+    empty.receiver("tekton", opened_at=NOON - HOUR, opened_reason="it answered 503")
+    live = OpenCircuit(NOON - MINUTE, "connection refused", 9, NOON + SECOND)
+
+    def told(circuits: Mapping[str, OpenCircuit] | None) -> ReceiverStatus:
+        queries = Queries(empty.database)
+        return Status(
+            queries,
+            live=LiveStates(),
+            receivers=RECEIVERS,
+            now=clock,
+            circuits=lambda: circuits,
+        ).receiver("tekton")
+
+    assert told(None).circuit == OpenCircuit(NOON - HOUR, "it answered 503")
+    assert (told(None).state, told(None).since) == ("open", NOON - HOUR)
+    assert (told({"tekton": live}).circuit, told({"tekton": live}).state) == (live, "open")
+    assert (told({}).circuit, told({}).state) == (None, "ok")
+
+
+def test_an_open_receiver_needs_a_person_at_once(empty: Story, clock: Clock) -> None:
+    empty.receiver("tekton", opened_at=NOON, opened_reason="it answered 503")
+    empty.receiver("audit", opened_at=NOON, paused_at=NOON)
+
+    (need,) = overview(empty, clock).needs
+
+    assert (need.code, need.subject, need.since) == ("receiver_open", "tekton", NOON)
+    assert need.says.endswith(": it answered 503")
+
+
 def test_a_disabled_receiver_is_named_with_its_remedy(empty: Story, clock: Clock) -> None:
     empty.receiver("audit", disabled_at=NOON - HOUR, disabled_reason="it answered 410: gone")
 
@@ -116,11 +157,60 @@ def test_what_lies_outside_is_told_by_its_own_need_alone(empty: Story, clock: Cl
     assert status_of(empty, clock).overview(outside).needs == ()
 
 
-def test_held_deliveries_need_a_person(empty: Story, clock: Clock) -> None:
-    event = empty.event(empty.repository("acme/site"), state="held")
-    empty.delivery(event, state="held", finished_at=None, last_status=None)
+def test_a_storm_that_is_held_needs_a_person_and_one_that_is_decided_does_not(
+    empty: Story, clock: Clock
+) -> None:
+    site = empty.repository("acme/site")
+    held = empty.storm(site)
+    empty.storm(site, state="released", finished_at=NOON)
 
-    assert says(empty, clock) == ["One delivery is held"]
+    (need,) = overview(empty, clock).needs
+
+    assert (need.code, need.about, need.subject) == ("storm_held", "storm", held)
+    assert need.says == "1,200 changes of acme/site came at once and are held"
+
+
+def test_what_nobody_confirmed_lately_needs_a_person(empty: Story, clock: Clock) -> None:
+    site = empty.repository("acme/site")
+    for state in ("confirmed", "awaited", "unconfirmed"):
+        empty.delivery(empty.event(site), confirmation=state)
+    empty.delivery(empty.event(site), confirmation="unconfirmed", created_at=NOON - 80 * HOUR)
+
+    (need,) = overview(empty, clock).needs
+
+    assert need.code == "deliveries_unconfirmed"
+    assert need.says == "One delivery was accepted, but no run was confirmed"
+    assert need.receivers == ("tekton",)
+
+
+def test_who_is_owed_something_and_not_configured_any_more_is_named(
+    empty: Story, clock: Clock
+) -> None:
+    event = empty.event(empty.repository("acme/site"), state="open")
+    owed = {"state": "pending", "finished_at": None, "attempts_made": 0}
+    for receiver in ("tekton", "old-ci", "old-ci", "zulu"):
+        empty.delivery(event, receiver=receiver, **owed)
+    empty.delivery(event, receiver="long-gone")
+    status = status_of(empty, clock)
+
+    assert status.former_receivers() == (("old-ci", 2), ("zulu", 1))
+    assert [(need.code, need.subject) for need in status.overview().needs] == [
+        ("receiver_unknown", "old-ci"),
+        ("receiver_unknown", "zulu"),
+    ]
+
+
+def test_what_was_given_up_can_be_sent_again_to_those_who_still_refuse_it(
+    empty: Story, clock: Clock
+) -> None:
+    event = empty.event(empty.repository("acme/site"), state="failed")
+    for receiver in ("tekton", "audit", "old-ci"):
+        empty.delivery(event, receiver=receiver, state="dead")
+    empty.delivery(event, receiver="audit", redelivery=1)
+
+    (need,) = overview(empty, clock).needs
+
+    assert (need.code, need.receivers) == ("deliveries_dead", ("tekton",))
 
 
 def test_failed_events_need_a_person_for_three_days(empty: Story, clock: Clock) -> None:

@@ -27,13 +27,13 @@ def test_the_warnings_of_a_configuration_are_lines_of_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "reposentry.yaml"
-    file.write_text("polling: {storm_limit: 5}\nlogging: {format: json}\n", encoding="utf-8")
+    file.write_text("polling: {policy: adaptive}\nlogging: {format: json}\n", encoding="utf-8")
 
     load_to_serve(file)
 
     [line] = map(json.loads, capsys.readouterr().err.splitlines())
     assert line["level"] == "warning"
-    assert line["warning"] == f"{file}:1:24: polling.storm_limit: has no effect yet in this version"
+    assert line["warning"] == f"{file}:1:19: polling.policy: has no effect yet in this version"
 
 
 def test_a_log_file_that_may_not_be_written_is_a_mistake(

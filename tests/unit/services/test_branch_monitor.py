@@ -12,7 +12,7 @@ from app.domain.errors import (
     LeaseLost,
     StorageUnavailable,
 )
-from app.domain.event import EventKind
+from app.domain.event import EventKind, hold_id
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.services.branch_monitor import BranchMonitor, Finding
@@ -36,6 +36,7 @@ class Scene:
         *,
         repository: Repository = WEBSITE,
         trigger: bool = False,
+        storm_limit: int = 0,
     ) -> None:
         self.store = FakeStore(known={1: UNSEEN})
         self.client = FakeGitClient(refs)
@@ -44,6 +45,7 @@ class Scene:
         self.known = UNSEEN
         self.receivers = {"ci": CI}
         self.trigger = trigger
+        self.storm_limit = storm_limit
         self.fence = FENCE
         self.monitor = self._monitor()
 
@@ -59,6 +61,7 @@ class Scene:
             fence=self.fence,
             timeout=timedelta(seconds=10),
             trigger_on_baseline=self.trigger,
+            storm_limit=self.storm_limit,
         )
 
     def poll(self, **refs: str) -> Finding:
@@ -391,3 +394,51 @@ def test_a_receiver_is_owed_only_the_refs_that_it_wants() -> None:
 
     assert [event.name for event in finding.events] == ["main", "release/1", "topic"]
     assert [event.name for event in finding.owed] == ["main", "release/1"]
+
+
+def test_more_changes_than_may_go_out_unasked_are_a_storm(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    scene = Scene(some_refs(main="a1"), storm_limit=2)
+    scene.poll()
+
+    calm = scene.poll(main="b2", one="b2")
+    storm = scene.poll(main="c3", one="c3", two="c3")
+
+    assert [len(calm.events), len(storm.events)] == [2, 3]
+    assert [step.events for step in scene.store.storms] == [storm.events]
+    (warning,) = caplog.records
+    assert (warning.levelname, warning.message) == ("WARNING", "storm held")
+    told_of = {name: getattr(warning, name) for name in ("repository", "changes", "hold")}
+    assert told_of == {
+        "repository": WEBSITE.name,
+        "changes": 3,
+        "hold": hold_id(event=storm.events[0].id),
+    }
+
+
+def test_only_changes_that_somebody_is_owed_make_a_storm() -> None:
+    scene = Scene(some_refs(main="a1"), storm_limit=2)
+    scene.receivers["ci"] = Receiver("ci", CI.url, refs=RefFilter(("main",), ()))
+    scene.poll()
+
+    finding = scene.poll(main="b2", one="b2", two="b2")
+
+    assert len(finding.events) == 3
+    assert scene.store.storms == []
+
+
+def test_a_first_snapshot_that_is_told_as_changes_may_be_a_storm() -> None:
+    scene = Scene(some_refs(one="a1", two="a1", three="a1"), trigger=True, storm_limit=2)
+
+    finding = scene.poll()
+
+    assert [step.events for step in scene.store.storms] == [finding.events]
+
+
+def test_without_a_limit_nothing_is_a_storm() -> None:
+    scene = Scene(some_refs(**{f"b{number}": "a1" for number in range(99)}), trigger=True)
+
+    scene.poll()
+
+    assert scene.store.storms == []

@@ -7,7 +7,7 @@ from app.domain.health import Status
 from app.domain.repository import Repository
 from app.services.catalog import Entry
 from app.services.health import forges_health, receivers_health
-from app.services.status import ReceiverStatus
+from app.services.status.answers import ReceiverStatus
 from app.storage.records import Watched
 from tests.fakes.clock import NOON
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from app.services.status import Hour
+from app.services.status.answers import Hour
 from app.storage.entries import PollHour
 from app.web.pages import charts
 

@@ -1,0 +1,48 @@
+"""Sentences that say why a ref did or did not trigger, and what became of it."""
+
+from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_tag
+from app.storage.entries import DeliveryEntry, EventEntry, RefEntry
+
+
+def says_watched(ref: str, pattern: str | None, *, watched: bool) -> str:
+    """Say whether a ref is watched, and by which pattern."""
+    if not ref.startswith((BRANCH_PREFIX, TAG_PREFIX)):
+        return f"{ref} is neither a branch nor a tag, so it is not watched."
+    sort = "tag" if is_tag(ref) else "branch"
+    if pattern is None:
+        return f"{ref} is not watched: no {sort} pattern matches it."
+    if watched:
+        return f"{ref} is watched: the {sort} pattern {pattern} takes it in."
+    return f"{ref} is not watched: the {sort} pattern {pattern} takes it out."
+
+
+def says_place(state: str, found: RefEntry | None) -> str:
+    """Say where a ref is, in a repository of that state."""
+    if found is not None:
+        return f"At the last change it was at {found.commit_id}."
+    if state == "new":
+        return "The repository has not been read yet."
+    return "It is not among the refs that the last poll saw."
+
+
+def says_event(event: EventEntry | None, found: RefEntry | None) -> str:
+    """Say what the ref's last event is."""
+    if event is None and found is not None:
+        return "It made no event lately: the first snapshot makes none, and it has not moved since."
+    if event is None:
+        return "It made no event lately."
+    return f"Its last event is {event.kind}, number {event.sequence} of this repository."
+
+
+def says_delivery(delivery: DeliveryEntry) -> str:
+    """Say what became of a delivery."""
+    answer = says_answer(delivery)
+    told = f" ({answer})" if answer else ""
+    return f"{delivery.receiver}: {delivery.state}{told}."
+
+
+def says_answer(delivery: DeliveryEntry) -> str | None:
+    """Say what the receiver answered last; None: it was not asked."""
+    if delivery.last_error:
+        return delivery.last_error
+    return f"it answered {delivery.last_status}" if delivery.last_status else None
