@@ -4,6 +4,7 @@ A process is *active* while it holds the lease, and then a :class:`Term` polls a
 is a *standby* that serves pages and API and waits. Nothing else in the program makes a clock.
 """
 
+import logging
 import os
 import random
 import socket
@@ -20,7 +21,8 @@ from typing import TYPE_CHECKING, Protocol
 from app import __version__
 from app.delivery.payloads import Payloads
 from app.delivery.send import Senders
-from app.domain.delivery import Parcel
+from app.domain.confirmation import opens
+from app.domain.delivery import DeliveryState, Parcel
 from app.domain.errors import Conflict, InputInvalid, NotFound, RepoSentryError, StorageError
 from app.domain.event import Event
 from app.domain.health import Component, HealthReport, Status as HealthStatus, overall
@@ -50,9 +52,13 @@ if TYPE_CHECKING:
     from app.services.status import Status
     from app.services.status.answers import OpenCircuit
 
+log = logging.getLogger(__name__)
+
 FLUSH_S = 3.0
 PRUNE_S = 600.0
 CLOCK_S = 5.0
+CONFIRMATIONS_S = 5.0
+CONFIRMED_WITHIN = timedelta(minutes=1)
 POLL_HISTORY = timedelta(days=7)  # a choice: a week shows a weekly rhythm
 DRAIN_S = 10.0
 # A start spreads the first polls: this far apart, or evenly over the shortest interval if closer.
@@ -220,6 +226,7 @@ class Runtime:
             Periodic("flush", catalog.flush, every_s=FLUSH_S),
             Periodic("prune", self._prune, every_s=PRUNE_S),
             Periodic("clock", scheduler.mind_the_clock, every_s=CLOCK_S),
+            Periodic("confirmations", self._expire_confirmations, every_s=CONFIRMATIONS_S),
         )
         return Term(catalog, poller, scheduler, dispatcher, enricher, forges, senders, chores)
 
@@ -235,6 +242,12 @@ class Runtime:
             events_before=now - self.settings.storage.retention,
             polls_before=now - POLL_HISTORY,
         )
+
+    def _expire_confirmations(self) -> None:
+        expired = self._outbox.expire_confirmations(before=utc_now() - CONFIRMED_WITHIN)
+        for delivery, receiver in expired.items():
+            told = {"receiver": receiver, "delivery": delivery}
+            log.warning("accepted, but no run was confirmed", extra=told)
 
     # What pages, API and commands ask.
 
@@ -416,6 +429,21 @@ class Runtime:
         """Cancel what was held back of a storm."""
         self._holds.dismiss(hold_id, now=utc_now())
         self.status.look_anew()
+
+    def may_confirm(self, receiver: str, key: str) -> bool:
+        """Tell whether this key opens that receiver's confirmation address."""
+        found = self.settings.receivers.get(receiver)
+        if found is None or not found.confirm:
+            return False
+        secrets = (found.secret, found.previous_secret)
+        return opens(key, receiver, [one for one in secrets if one])
+
+    def confirm_delivery(self, receiver: str, delivery_id: str) -> bool:
+        """Note that a delivery had its effect; False if it is none of that receiver's."""
+        before = self._outbox.confirm(delivery_id, receiver, now=utc_now())
+        if before is DeliveryState.WAITING:  # what it held back is due
+            self._tell_dispatcher(everything=True)
+        return before is not None
 
     def event_of(self, some_id: str) -> str:
         """Return the id of an event, given its own or one of its deliveries'.

@@ -11,7 +11,8 @@ import yaml
 
 from app.cli.options import config_option, json_option, load_settings
 from app.delivery.payloads import Payloads
-from app.domain.errors import ConfigurationInvalid
+from app.domain.confirmation import confirmation_path
+from app.domain.errors import ConfigurationInvalid, Conflict, NotFound
 from app.settings import Settings, load
 from app.settings.json_schema import json_schema
 from app.settings.reference import reference_text
@@ -69,6 +70,26 @@ def show(config: Path, as_json: bool, defaults: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+@command.command("confirm-url", epilog="Example: reposentry config confirm-url tekton")
+@click.argument("receiver")
+@config_option
+def confirm_url(receiver: str, config: Path) -> None:
+    """Print the address at which RECEIVER confirms deliveries: its EventListener's cloudEventURI.
+
+    It holds a key made of the receiver's secret. Nothing else shows it; treat it as the secret.
+    """
+    settings = load_settings(config)
+    found = settings.receivers.get(receiver)
+    if found is None:
+        raise NotFound(f"no receiver named {receiver!r} is configured")
+    if not found.confirm or not found.secret:
+        raise Conflict(f"{receiver} confirms nothing: give it confirm: tekton and a secret")
+    path = confirmation_path(found.secret, receiver)
+    if settings.server.public_url is None:
+        click.echo("server.public_url is not set, so this is the path alone:", err=True)
+    click.echo((settings.server.public_url or "").rstrip("/") + path)
 
 
 def _summary(settings: Settings) -> str:

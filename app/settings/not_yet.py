@@ -35,7 +35,6 @@ NOT_YET = (
     NotYet("polling.objective"),
     NotYet("forges.*.tokens"),
     NotYet("forges.*.app", refusal="is not available in this version; sign in with a token"),
-    NotYet("receivers.*.confirm"),
     NotYet("repositories.*.priority"),
     NotYet("repositories.*.paths"),
     NotYet("repositories.*.pull_requests"),

@@ -64,6 +64,8 @@ _PATTERNS: Final = (
         ),
         rf"\g<1>={MASK}",
     ),
+    # The key in the address at which a receiver confirms.
+    (re.compile(r"(/confirmations/[^/\s]+/)[^/\s?#'\"]+"), rf"\g<1>{MASK}"),
     # What GitHub's and GitLab's tokens look like wherever they stand.
     (re.compile(r"\b(?:gh[pousr]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,})"), MASK),
 )

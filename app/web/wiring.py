@@ -94,6 +94,14 @@ class Services(Protocol):
         """
         ...
 
+    def may_confirm(self, receiver: str, key: str) -> bool:
+        """Tell whether this key opens that receiver's confirmation address; quick, never raises."""
+        ...
+
+    def confirm_delivery(self, receiver: str, delivery_id: str) -> bool:
+        """Note that a delivery had its effect; False if it is none of that receiver's."""
+        ...
+
     def retry_delivery(self, delivery_id: str) -> None:
         """Try a waiting delivery now.
 

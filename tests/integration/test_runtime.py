@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.fakes.receiver import RecordingReceiver
 from tests.fakes.waiting import wait_until
 
 NAME = "acme/website"
+KEY = "correct-horse-battery"
 
 
 @contextmanager
@@ -28,13 +30,14 @@ def running(
     *,
     interval: str = "10m",  # so that only a wake polls again
     enabled: bool = True,
+    confirm: str | None = None,
 ) -> Iterator[Runtime]:
     runtime = Runtime(
         from_mapping(
             {
                 "storage": {"url": f"sqlite:///{(tmp_path / 'r.db').as_posix()}"},
                 "polling": {"interval": interval},
-                "receivers": {"ci": {"url": receiver.url}},
+                "receivers": {"ci": {"url": receiver.url, "confirm": confirm, "secret": KEY}},
                 "repositories": [{"url": str(repository.path), "name": NAME, "enabled": enabled}],
             },
             {},
@@ -71,6 +74,32 @@ def test_a_push_is_found_when_it_is_asked_for_and_delivered(
 
     assert outcome is not None
     assert (outcome.outcome, outcome.reason, outcome.changes) == ("changed", "wake", 1)
+
+
+def test_what_was_taken_and_never_confirmed_is_said_to_be_so(
+    tmp_path: Path,
+    repository: GitRepository,
+    receiver: RecordingReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("app.runtime.CONFIRMATIONS_S", 0.05)
+    monkeypatch.setattr("app.runtime.CONFIRMED_WITHIN", timedelta(seconds=0.5))
+
+    with running(tmp_path, repository, receiver, confirm="tekton") as runtime:
+        repository.commit("main")
+        runtime.wake(NAME)
+        (record,) = receiver.wait_for(1, deadline_s=5)
+        delivery = record.delivery or ""
+
+        def confirmation() -> str | None:
+            return runtime.status.delivery(delivery).delivery.confirmation
+
+        wait_until(lambda: confirmation() is not None)
+        wait_until(lambda: confirmation() == "unconfirmed")
+
+    told = [record for record in caplog.records if "no run was confirmed" in record.message]
+    assert [(vars(one)["receiver"], vars(one)["delivery"]) for one in told] == [("ci", delivery)]
 
 
 def test_a_paused_repository_is_not_polled_until_it_is_resumed(

@@ -7,10 +7,18 @@ To add a resource: a module here with a ``blueprint``, one line below, its input
 
 from flask import Blueprint, Flask
 
-from app.web.api import deliveries, events, receivers, repositories, storms, system
+from app.web.api import (
+    confirmations,
+    deliveries,
+    events,
+    receivers,
+    repositories,
+    storms,
+    system,
+)
 
 PREFIX = "/api/v1"
-RESOURCES = (repositories, events, deliveries, storms, receivers, system)
+RESOURCES = (repositories, events, deliveries, storms, receivers, confirmations, system)
 
 
 def register(app: Flask) -> None:

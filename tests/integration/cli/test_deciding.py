@@ -1,4 +1,4 @@
-"""Commands that decide on many at once: storms, sending again, cancelling."""
+"""Commands that decide on many at once: storms, sending again, cancelling; and one address."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from app.cli import commands
+from app.domain.confirmation import confirmation_key
 from app.domain.errors import Conflict, InputInvalid, NotFound
+from app.domain.secret import Secret
 from tests.fakes.git_repository import GitRepository
 
 UNUSED_PORT = 1  # nobody listens there
@@ -131,3 +133,33 @@ def test_a_person_is_asked_before_very_many_are_touched(
     assert unasked.output == "None matches.\n"
     assert agreed.output.endswith("2 deliveries are cancelled.\n")
     assert sure.output == "2 deliveries are owed again.\n"
+
+
+CONFIRMING = """
+server: {{listen: "127.0.0.1:1"{public_url}}}
+security: {{allow_http: ["el.ci"]}}
+receivers:
+  tekton: {{url: "http://el.ci:8080", confirm: tekton, secret: s3cret-s3cret}}
+  plain: {{url: "http://el.ci:8080", secret: s3cret-s3cret}}
+repositories: [{{url: "https://git.example.com/acme/site"}}]
+"""
+
+
+def test_the_address_that_confirms_is_printed_whole_and_only_here(tmp_path: Path) -> None:
+    def run(*words: str, public_url: str = "") -> Result:
+        config = tmp_path / "reposentry.yaml"
+        config.write_text(CONFIRMING.format(public_url=public_url), encoding="utf-8")
+        return CliRunner().invoke(commands, ["config", *words, "--config", str(config)])
+
+    key = confirmation_key(Secret("s3cret-s3cret"), "tekton")
+    public = ', public_url: "https://sentry.example.com/"'
+
+    whole = run("confirm-url", "tekton", public_url=public)
+    path = run("confirm-url", "tekton")
+
+    assert whole.stdout == (f"https://sentry.example.com/api/v1/confirmations/tekton/{key}\n")
+    assert path.stdout == f"/api/v1/confirmations/tekton/{key}\n"
+    assert "server.public_url is not set" in path.stderr
+    assert key not in run("show").output
+    assert isinstance(run("confirm-url", "nobody").exception, NotFound)
+    assert isinstance(run("confirm-url", "plain").exception, Conflict)
