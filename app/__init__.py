@@ -13,7 +13,8 @@ A change walks through the packages like this::
     delivery      delivery            how an event is spelled, signed and sent
     status        services, web       how everything fares
 
-``runtime`` puts them together, ``cli`` starts it.
+``runtime`` puts them together, ``cli`` starts it; ``simulation`` lives through it all in virtual
+time.
 """
 
 from typing import TYPE_CHECKING

@@ -1,28 +1,34 @@
-"""``python -m benchmarks NAME…|all|list``."""
+"""``python -m benchmarks NAME…|all|list``, or ``python -m benchmarks CAMPAIGN [OPTION]…``."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks import latency, memory, startup
-from benchmarks.row import Row
+from benchmarks import crash, delivery, latency, memory, startup
+from benchmarks.row import HEAD, Row
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "startup": startup.measure,
     "memory": memory.measure,
     "latency": latency.measure,
+    "delivery": delivery.measure,
 }
+
+# What takes hours, or as long as one likes: each with options of its own (``--help``).
+CAMPAIGNS: Mapping[str, Callable[[Sequence[str]], int]] = {"crash": crash.main}
 
 
 def main(chosen: list[str]) -> int:
     """Run the chosen benchmarks and return the exit code: 1 missed, 2 no such benchmark."""
     if not chosen or chosen == ["list"]:
-        print("\n".join(BENCHMARKS))  # noqa: T201 - a command's answer
+        print("\n".join((*BENCHMARKS, *CAMPAIGNS)))  # noqa: T201 - a command's answer
         return 0
+    if chosen[0] in CAMPAIGNS:
+        return CAMPAIGNS[chosen[0]](chosen[1:])
     names = list(BENCHMARKS) if chosen == ["all"] else chosen
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"no such benchmark: {', '.join(unknown)}", file=sys.stderr)  # noqa: T201 - as above
         return 2
-    print("| what | budget | measured | beside |\n| --- | --- | --- | --- |")  # noqa: T201 - as above
+    print(HEAD)  # noqa: T201 - as above
     is_met = True
     for name in names:
         for row in BENCHMARKS[name]():

@@ -3,9 +3,10 @@
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.canned_git import CannedGit
 from tests.fakes.process import RunningSentry, eventually
@@ -20,13 +21,20 @@ def name_of(number: int) -> str:
 
 
 def configure(
-    folder: Path, git: CannedGit, *, count: int, interval: str, receiver: str | None = None
+    folder: Path,
+    git: CannedGit,
+    *,
+    count: int,
+    interval: str,
+    receiver: str | None = None,
+    receivers: Mapping[str, Mapping[str, Any]] | None = None,
+    baseline: str = "silent",
 ) -> Path:
     """Write the configuration of a fleet and return the file."""
     settings = {
         "storage": {"url": "sqlite:///fleet.db"},
-        "polling": {"policy": "fixed", "interval": interval},
-        "receivers": {"ci": {"url": receiver or "http://127.0.0.1:9/"}},
+        "polling": {"policy": "fixed", "interval": interval, "baseline": baseline},
+        "receivers": receivers or {"ci": {"url": receiver or "http://127.0.0.1:9/"}},
         "repositories": [
             {"url": git.url(name_of(number)), "name": name_of(number)} for number in range(count)
         ],
@@ -48,12 +56,15 @@ def wait_all_polled(sentry: RunningSentry, count: int) -> None:
 
 @contextmanager
 def a_watched_fleet(
-    *, count: int, interval: str, receiver: str | None = None
+    *, count: int, interval: str, **settings: Any
 ) -> Iterator[tuple[RunningSentry, CannedGit]]:
-    """Yield a running program that has polled each of ``count`` repositories once."""
+    """Yield a running program that has polled each of ``count`` repositories once.
+
+    ``settings`` go to ``configure``.
+    """
     with tempfile.TemporaryDirectory() as name, CannedGit() as git:
         folder = Path(name)
-        file = configure(folder, git, count=count, interval=interval, receiver=receiver)
+        file = configure(folder, git, count=count, interval=interval, **settings)
         with RunningSentry("run", "-c", str(file), folder=folder) as sentry:
             sentry.wait_ready()
             wait_all_polled(sentry, count)

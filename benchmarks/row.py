@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 # A shared machine gives figures that differ by this much from one run to the next.
 NOISE = 1.10
+HEAD = "| what | budget | measured | beside |\n| --- | --- | --- | --- |"
 
 
 @dataclass(frozen=True, slots=True)

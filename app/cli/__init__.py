@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "events": "List what has changed.",
     "deliver": "Send deliveries again, or cancel them.",
     "storm": "Release or dismiss changes that came too many at once.",
+    "simulate": "Watch a fleet in virtual time, and try to break what is promised.",
     "config": "Check, show and describe the configuration.",
     "db": "Upgrade and check the database.",
 }

@@ -77,6 +77,19 @@ def test_away_and_back_between_two_polls_is_no_change() -> None:
     assert judge([truth], []).complaints == []
 
 
+def test_of_two_deletions_the_first_may_have_been_seen_and_the_second_too() -> None:
+    truth = Truth(SITE, {MAIN: A})
+    truth.moved(MAIN, None, at_s=1, must=False)
+    truth.moved(MAIN, B, at_s=2, must=False)
+    truth.moved(MAIN, None, at_s=3)
+
+    seen = [a_record(1, A, NOTHING), a_record(2, NOTHING, B), a_record(3, B, NOTHING)]
+
+    assert judge([truth], seen).complaints == []
+    assert judge([truth], seen[:1]).complaints == []
+    assert judge([truth], seen[:2]).missing == 1
+
+
 @pytest.mark.parametrize(
     ("records", "complaint"),
     [

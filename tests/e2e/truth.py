@@ -6,7 +6,7 @@ at some time may arrive, and never out of order.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -39,7 +39,7 @@ class Receipt:
     sequence: int
     event: str
     delivery: str
-    body: bytes
+    body: bytes = field(repr=False)
     valid: bool | None
     status: int | None
 
@@ -178,33 +178,36 @@ def _judge_patience(name: str, receipts: Sequence[Receipt], verdict: Verdict) ->
 
 
 def _judge_ref(truth: Truth, ref: str, firsts: Sequence[Receipt], verdict: Verdict) -> None:
-    """Follow one ref through the moves that were made, along what arrived."""
+    """Follow one ref through the moves that were made, along what arrived.
+
+    A ref that is deleted twice does not tell which of the two moves a receipt is about, so every
+    way to read it is followed.
+    """
     moves = [move for move in truth.moves if move.ref == ref]
     state = truth.baseline.get(ref)
-    at = 0
+    ways = {0}  # how many of the moves are behind us
     for receipt in firsts:
         if receipt.before != state:
             verdict.complaints.append(f"{truth.name} {ref}: not from {state}: {receipt}")
-        found = _find(moves[at:], state, receipt.after)
-        if found is None:
+        found = {index for at in ways for index in _find(moves, at, state, receipt.after)}
+        if not found:
             verdict.complaints.append(f"{truth.name} {ref}: invented, or one was lost: {receipt}")
             return
-        verdict.lags_s.append(receipt.at_s - moves[at + found].at_s)
-        at, state = at + found + 1, receipt.after
+        verdict.lags_s.append(min(abs(receipt.at_s - moves[index].at_s) for index in found))
+        ways, state = {index + 1 for index in found}, receipt.after
     # Away and back again between two polls is no change at all.
-    lost = [move for move in moves[at:] if move.must and move.after != state]
+    lost = min(
+        ([move for move in moves[at:] if move.must and move.after != state] for at in ways),
+        key=len,
+    )
     verdict.missing += len(lost)
     verdict.complaints += [f"{truth.name} {ref}: lost: {move}" for move in lost]
 
 
-def _find(moves: Sequence[Move], state: str | None, after: str | None) -> int | None:
-    """Return which move this was, without passing over one that must have arrived before it."""
-    first = None
-    for index, move in enumerate(moves):
+def _find(moves: Sequence[Move], at: int, state: str | None, after: str | None) -> Iterator[int]:
+    """Tell which moves it may have been, without passing over one that must have arrived before."""
+    for index, move in enumerate(moves[at:], at):
         if move.after == after:
-            if move.must:
-                return index
-            first = index if first is None else first
+            yield index
         if move.must and move.after != state:
-            return first
-    return first
+            return
