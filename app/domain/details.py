@@ -39,6 +39,21 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """One push as the forge itself noted it; ids are zeros where there was nothing.
+
+    ``pusher`` and ``forced`` are None where it did not say.
+    """
+
+    ref: str
+    before: str
+    after: str
+    at: datetime
+    pusher: Person | None = None
+    forced: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
     """What was found out about one change.
 

@@ -11,7 +11,9 @@
     ├── ForgeError
     │   ├── ForgeUnavailable
     │   ├── ForgeRateLimited
+    │   ├── ForgeBusy
     │   ├── ForgeDenied
+    │   │   └── ForgeSignInRefused
     │   └── ForgeAnswerInvalid
     └── StorageError
         ├── StorageUnavailable
@@ -118,10 +120,27 @@ class ForgeRateLimited(ForgeError):
         self.reset_at = reset_at
 
 
+class ForgeBusy(ForgeError):
+    """Nothing was asked: by our own pacing the next request goes at ``at``. No failure at all."""
+
+    code = "forge_busy"
+    retryable = True
+
+    def __init__(self, message: str, *, at: datetime) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 class ForgeDenied(ForgeError):
-    """Sign-in refused, access denied, or no such repository (a forge hides which)."""
+    """Access denied, or no such repository (a forge hides which)."""
 
     code = "forge_denied"
+
+
+class ForgeSignInRefused(ForgeDenied):
+    """The credential is missing, wrong or expired; asking again with it may count as an attack."""
+
+    code = "forge_sign_in_refused"
 
 
 class ForgeAnswerInvalid(ForgeError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.forges import gitea, github, gitlab
@@ -42,16 +42,29 @@ class _ReadByCommand:
         self._api = api
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """Ask the git command."""
-        return self._command.list_refs(repository, validator=validator, timeout_s=timeout_s)
+        return self._command.list_refs(
+            repository, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Ask the forge."""
         return self._api.describe(repository, change=change, timeout_s=timeout_s)
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Ask the forge."""
+        return self._api.pushes(repository, since=since, timeout_s=timeout_s)
 
 
 class Forges:

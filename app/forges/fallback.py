@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.errors import (
     ForgeAnswerInvalid,
+    ForgeBusy,
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
@@ -70,7 +71,12 @@ class Fallback:
         self._aside: dict[tuple[str, str], _Aside] = {}  # by repository URL and way
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """Ask the first way that is not left alone, and those after it while there is time.
 
@@ -87,8 +93,10 @@ class Fallback:
             if failure is not None and left <= 0:
                 break
             try:
-                reply = self._ask(way, repository, validator, self._share(way, left))
+                reply = self._ask(way, repository, validator, self._share(way, left), urgent=urgent)
                 reply = self._borne_out(way, reply, repository, deadline)
+            except ForgeBusy:
+                raise  # its turn comes within moments; another way would cost more
             except ForgeError as refused:
                 self._set_aside(repository, way, refused)
                 failure = failure or refused
@@ -110,6 +118,22 @@ class Fallback:
             if self._is_aside(repository, way):
                 continue
             told = way.client.describe(repository, change=change, timeout_s=left)
+            if told is not None:
+                return told
+        return None
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return what the first way says that knows; one that is left alone is not asked."""
+        deadline = time.monotonic() + timeout_s
+        for way in self._ways:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            if self._is_aside(repository, way):
+                continue
+            told = way.client.pushes(repository, since=since, timeout_s=left)
             if told is not None:
                 return told
         return None
@@ -141,7 +165,13 @@ class Fallback:
         return left * FIRST_SHARE if may_follow else left
 
     def _ask(
-        self, way: Way, repository: Repository, validator: Mapping[str, str], timeout_s: float
+        self,
+        way: Way,
+        repository: Repository,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool = False,
     ) -> RefsReply:
         """Ask one way, with the validator only if that way made it."""
         mark = f"{way.name}:"
@@ -150,7 +180,7 @@ class Fallback:
             for name, text in validator.items()
             if name.startswith(mark)
         }
-        reply = way.client.list_refs(repository, validator=own, timeout_s=timeout_s)
+        reply = way.client.list_refs(repository, validator=own, timeout_s=timeout_s, urgent=urgent)
         return replace(
             reply, validator={mark + name: text for name, text in reply.validator.items()}
         )

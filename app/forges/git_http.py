@@ -11,7 +11,7 @@ from datetime import datetime
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited
 from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
@@ -77,7 +77,12 @@ class GitHttp:
         self._limits: dict[str, tuple[datetime, ForgeRateLimited]] = {}
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """Ask once; the first time, and when the server may have changed, how it speaks before.
 
@@ -117,6 +122,12 @@ class GitHttp:
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Return None: the protocol answers this only by sending the history."""
+        return None
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return None: the protocol knows no pushes."""
         return None
 
     def _meet(self, exchange: Exchange, repository: Repository, known: str | None) -> RefsReply:

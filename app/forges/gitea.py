@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.errors import ForgeDenied
 from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX
@@ -48,7 +48,12 @@ class Gitea:
         )
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """List branches (always: a 404 there is the repository's), and tags where wanted."""
         root = self._root(repository)
@@ -56,13 +61,21 @@ class Gitea:
         if repository.refs.tags:
             url = f"{root}/git/refs/tags"
             listings.append(Listing("tags", url, tags, empty_statuses=NO_TAGS))
-        return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
+        return self._api.list_refs(
+            repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Compare the two commits; before 1.21 Gitea cannot, and then tells the newest alone."""
         return commits.told(lambda: self._describe(repository, change, timeout_s))
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return None: nothing is asked yet."""
+        return None
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)

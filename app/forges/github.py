@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from app.domain.details import MOST_COMMITS, Commit, Details
+from app.domain.details import MOST_COMMITS, Commit, Details, Push
 from app.domain.errors import ForgeDenied
 from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX, is_tag
@@ -50,7 +50,12 @@ class GitHub:
         )
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """List branches, and tags where patterns want any."""
         root = self._root(repository)
@@ -62,13 +67,21 @@ class GitHub:
         if repository.refs.tags:
             url = f"{root}/git/matching-refs/tags?per_page=100"
             listings.append(Listing("tags", url, tags, empty_statuses=EMPTY_REPOSITORY))
-        return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
+        return self._api.list_refs(
+            repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Compare the two commits, or ask for the newest alone: one request."""
         return commits.told(lambda: self._describe(repository, change, timeout_s))
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return None: nothing is asked yet."""
+        return None
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)
@@ -146,16 +159,29 @@ class _ByTags:
         self._wanted = wanted
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """Ask the one for this repository."""
-        return self._for(repository).list_refs(repository, validator=validator, timeout_s=timeout_s)
+        return self._for(repository).list_refs(
+            repository, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Ask the one for this repository."""
         return self._for(repository).describe(repository, change=change, timeout_s=timeout_s)
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Ask the one for this repository."""
+        return self._for(repository).pushes(repository, since=since, timeout_s=timeout_s)
 
     def _for(self, repository: Repository) -> GitClient:
         return self._wanted if repository.refs.tags else self._without

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from app.domain.details import Commit, Details
+from app.domain.details import Commit, Details, Push
 from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_tag
 from app.domain.repository import Repository
@@ -49,7 +49,12 @@ class GitLab:
         )
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """List branches, and tags where patterns want any."""
         root = self._root(repository)
@@ -60,13 +65,21 @@ class GitLab:
         if repository.refs.tags:
             url = f"{root}/tags?per_page=100&order_by=name&sort=asc"
             listings.append(Listing("tags", url, tags))
-        return self._api.list_refs(repository, listings, validator=validator, timeout_s=timeout_s)
+        return self._api.list_refs(
+            repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Compare the two commits, or ask for the newest alone: one request, rarely two."""
         return commits.told(lambda: self._describe(repository, change, timeout_s))
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return None: nothing is asked yet."""
+        return None
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)

@@ -7,9 +7,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 
-from app.domain.details import MOST_COMMITS, Commit, Details
+from app.domain.details import MOST_COMMITS, Commit, Details, Push
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeError, ForgeUnavailable
 from app.domain.event import Event
 from app.domain.repository import Repository
@@ -76,7 +77,12 @@ class LsRemote:
         return shutil.which("git", path=self._environ.get("PATH")) is not None
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """List every ref; the server is asked in full whatever the validator says."""
         arguments = ["ls-remote", "--symref", "--", address(repository)]
@@ -105,6 +111,12 @@ class LsRemote:
             return self._git(repository, ["-C", address(repository), *arguments], left)
 
         return commits.told(lambda: _describe(ask, change))
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Return None: a repository keeps no log of them that git would tell."""
+        return None
 
     def _git(
         self, repository: Repository, arguments: list[str], timeout_s: float

@@ -106,9 +106,10 @@ class Api:
         *,
         validator: Mapping[str, str],
         timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         """Read several lists as one reply: unchanged only if every page of every list is."""
-        call = self.call(repository, timeout_s)
+        call = self.call(repository, timeout_s, urgent=urgent)
         wish = fingerprint(b"", repository)
         begun = {listing.name: _Begun(call, listing, wish, validator) for listing in listings}
         if listings and all(one.is_unchanged() for one in begun.values()):
@@ -129,7 +130,12 @@ class Api:
         return RefsReply(refs, WAY, merged, default_branch or None, call.requests)
 
     def call(
-        self, repository: Repository, timeout_s: float, *, limit_bytes: int = 16 * MEBIBYTE
+        self,
+        repository: Repository,
+        timeout_s: float,
+        *,
+        limit_bytes: int = 16 * MEBIBYTE,
+        urgent: bool = False,
     ) -> "Call":
         """Begin a call with the credential whose turn it is.
 

@@ -1,9 +1,9 @@
 """A git client that says what it is told to."""
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
@@ -29,7 +29,12 @@ class FakeGitClient:
         self.default_branch: str | None = "refs/heads/main"
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         self.validators.append(validator)
         if self.error is not None:
@@ -44,6 +49,11 @@ class FakeGitClient:
             default_branch=self.default_branch,
             lag=self.lag,
         )
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        return None
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float

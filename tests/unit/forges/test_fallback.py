@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.details import Details
+from app.domain.details import Details, Push
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -41,13 +41,23 @@ class FakeClient:
     timeouts: list[float] = field(default_factory=list)
 
     def list_refs(
-        self, repository: Repository, *, validator: Mapping[str, str], timeout_s: float
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
     ) -> RefsReply:
         self.validators.append(dict(validator))
         self.timeouts.append(timeout_s)
         if isinstance(self.answer, ForgeError):
             raise self.answer
         return RefsReply(self.answer, self.name, {"page": f"made by {self.name}"})
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        return None
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
