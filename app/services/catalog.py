@@ -165,4 +165,5 @@ def _state(watched: Watched) -> PollState:
         error_code=watched.error_code,
         error_message=watched.error_message,
         error_since=watched.error_since,
+        facts=watched.facts,
     )

@@ -36,6 +36,7 @@ def polling(state: PollState) -> dict[str, Any]:
         "error_code": state.error_code,
         "error_message": plain(state.error_message, LONGEST_ERROR),
         "error_since": state.error_since,
+        "facts": dict(state.facts) or None,
     }
 
 

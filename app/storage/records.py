@@ -15,6 +15,8 @@ class Watched:
 
     ``digest`` is None until the baseline is taken. ``watched`` holds the branch and tag patterns
     that the snapshot was taken with. ``validator`` belongs to the snapshot of that ``digest``.
+    ``facts`` is what the forge tells of it, as far as it did: ``moved_to`` (where it is now, as
+    the forge spells it), ``is_archived``, ``is_disabled``.
     """
 
     id: int
@@ -41,6 +43,7 @@ class Watched:
     error_since: datetime | None = None
     paused_at: datetime | None = None
     cadence: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ class PollState:
     error_code: str | None
     error_message: str | None
     error_since: datetime | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,17 @@ from app.storage.types import spell
 FILE = "file"  # managed_by: the configuration file
 
 COLUMNS = [repositories.c[field.name] for field in fields(Watched)]
-_VALIDATOR = [field.name for field in fields(Watched)].index("validator")
+# Null in the database where there is nothing to tell.
+_MAPPINGS = [
+    number for number, field in enumerate(fields(Watched)) if field.name in {"validator", "facts"}
+]
 
 
 def watched_of(row: Sequence[Any]) -> Watched:
     """Return the value of a row that begins with ``COLUMNS``."""
     values = list(row[: len(COLUMNS)])
-    values[_VALIDATOR] = values[_VALIDATOR] or {}
+    for number in _MAPPINGS:
+        values[number] = values[number] or {}
     return Watched(*values)
 
 

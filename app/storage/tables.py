@@ -81,6 +81,8 @@ repositories = Table(
     Column("error_message", Text),
     Column("error_since", UtcDateTime),
     Column("cadence", Json),
+    # What the forge tells of it: moved_to, is_archived, is_disabled.
+    Column("facts", Json),
     UniqueConstraint("key"),
     Index(None, "name"),
     **BINARY,
@@ -295,4 +297,35 @@ holds = Table(
     Column("finished_at", UtcDateTime),
     Index(None, "state", "created_at"),
     **BINARY,
+)
+
+# What the forges' own webhooks said, one row for each change, beside what polling found.
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("position", Position, primary_key=True, autoincrement=True),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("forge", String(100), nullable=False),
+    # The forge's own id, and which change of it this is: a repetition is refused by them. Null
+    # where nobody signed for it, and where no webhook came at all.
+    Column("delivery", String(100)),
+    Column("part", Integer, nullable=False),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE")),
+    Column("ref", String(LONGEST_REF)),
+    Column("before", String(OBJECT_ID)),
+    Column("after", String(OBJECT_ID)),
+    Column("push", Json),  # who pushed, when, and whether by force, as far as it told
+    Column("verdict", String(15), nullable=False),
+    Column("reason", String(200)),
+    Column("event_id", String(UUID)),
+    # From when polling found the event to when the webhook came: negative if that was first.
+    Column("lag_ms", Integer),
+    UniqueConstraint("forge", "delivery", "part"),
+    Index(None, "received_at"),
+    Index(None, "verdict", "position"),
+    Index(None, "repository_id", "position"),
+    Index(None, "forge", "verdict", "position"),
+    Index(None, "event_id"),
+    **BINARY,
+    **NEVER_AGAIN,
 )

@@ -52,6 +52,7 @@ _REPOSITORY = (
     repositories.c.error_code,
     repositories.c.error_message,
     repositories.c.error_since,
+    repositories.c.facts,
 )
 _POLL_STATE_AT = 15
 
@@ -197,7 +198,7 @@ class RepositoryQueries(Asking):
 
 
 def _repository(row: Sequence[Any]) -> RepositoryEntry:
-    poll = PollState(row[0], {}, *row[_POLL_STATE_AT:])
+    poll = PollState(row[0], {}, *row[_POLL_STATE_AT:-1], row[-1] or {})
     return RepositoryEntry(poll, *row[:_POLL_STATE_AT])
 
 

@@ -48,6 +48,7 @@ def a_state(of: Watched) -> PollState:
         error_code="forge_unavailable",
         error_message="it said: \0garbage",
         error_since=NOON - HOUR,
+        facts={"moved_to": "https://git.example.com/acme/site"},
     )
 
 
