@@ -198,7 +198,8 @@ class RepositoryQueries(Asking):
 
 
 def _repository(row: Sequence[Any]) -> RepositoryEntry:
-    poll = PollState(row[0], {}, *row[_POLL_STATE_AT:-1], row[-1] or {})
+    state = [*row[_POLL_STATE_AT:-1], row[-1] or {}]
+    poll = PollState(row[0], {}, *state)
     return RepositoryEntry(poll, *row[:_POLL_STATE_AT])
 
 
