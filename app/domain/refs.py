@@ -8,6 +8,10 @@ from functools import lru_cache
 
 BRANCH_PREFIX = "refs/heads/"
 TAG_PREFIX = "refs/tags/"
+# What forges call the newest commit of a pull or merge request: GitHub, Gitea, Forgejo and Gogs;
+# GitLab; Bitbucket Server. What they would merge it to (refs/pull/7/merge) moves with its target.
+PULL_PREFIXES = ("refs/pull/", "refs/merge-requests/", "refs/pull-requests/")
+_PULL = re.compile(r"refs/(?:(?:pull|merge-requests)/\d+/head|pull-requests/\d+/from)", re.ASCII)
 
 # The longest that MariaDB's index on (repository, ref) can hold as utf8mb4 (3,072 bytes).
 LONGEST_REF = 700
@@ -20,7 +24,11 @@ def short_name(ref: str) -> str:
     ('feature/x', 'v1', 'HEAD')
     >>> short_name("refs/heads/refs/tags/v1")  # a branch may be called so
     'refs/tags/v1'
+    >>> short_name("refs/pull/7/head")
+    'pull/7/head'
     """
+    if is_pull(ref):
+        return ref.removeprefix("refs/")
     if ref.startswith(BRANCH_PREFIX):
         return ref.removeprefix(BRANCH_PREFIX)
     return ref.removeprefix(TAG_PREFIX)
@@ -29,6 +37,15 @@ def short_name(ref: str) -> str:
 def is_tag(ref: str) -> bool:
     """Tell a tag from a branch."""
     return ref.startswith(TAG_PREFIX)
+
+
+def is_pull(ref: str) -> bool:
+    """Tell the newest commit of a pull or merge request from all else.
+
+    >>> is_pull("refs/pull/7/head"), is_pull("refs/pull/7/merge"), is_pull("refs/heads/pull/7/head")
+    (True, False, False)
+    """
+    return ref.startswith(PULL_PREFIXES) and _PULL.fullmatch(ref) is not None
 
 
 def zeros(like: str) -> str:
@@ -54,7 +71,7 @@ class RefFilter:
 
     Patterns are tried in order and the last that matches wins. A pattern is a glob in which ``*``
     also crosses slashes, ``!glob`` takes refs out again, and ``/…/`` is a regular expression that
-    may match anywhere in the name (``!/…/`` takes out).
+    may match anywhere in the name (``!/…/`` takes out). Pull requests are watched all or none.
 
     >>> chosen = RefFilter(branches=("main", "release-*", "!release-old-*"), tags=("/^v[0-9]+/",))
     >>> [name for name in ("main", "release-2", "dev") if chosen.watches(f"refs/heads/{name}")]
@@ -67,6 +84,7 @@ class RefFilter:
 
     branches: tuple[str, ...] = ("*",)
     tags: tuple[str, ...] = ()
+    wants_pulls: bool = False
 
     def decide(self, ref: str) -> Decision:
         """Tell whether a full ref name is watched, and by which pattern."""
@@ -75,8 +93,22 @@ class RefFilter:
         elif ref.startswith(TAG_PREFIX):
             patterns = self.tags
         else:
-            return Decision(watched=False, pattern=None)
-        name = short_name(ref)
+            return Decision(watched=self.wants_pulls and is_pull(ref), pattern=None)
+        return self._decide(short_name(ref), patterns)
+
+    def takes(self, ref: str) -> bool:
+        """Tell whether who is told of some refs only is told of this one.
+
+        To them a pull request is a branch, by its short name.
+
+        >>> RefFilter().takes("refs/pull/7/head"), RefFilter(("main",)).takes("refs/pull/7/head")
+        (True, False)
+        """
+        if is_pull(ref):
+            return self._decide(short_name(ref), self.branches).watched
+        return self.watches(ref)
+
+    def _decide(self, name: str, patterns: tuple[str, ...]) -> Decision:
         for pattern in reversed(patterns):
             if compile_pattern(pattern.removeprefix("!")).search(name):
                 return Decision(watched=not pattern.startswith("!"), pattern=pattern)
@@ -94,7 +126,12 @@ class RefFilter:
         >>> RefFilter(branches=("*", "!wip/*"), tags=("v*", "/rc$/")).prefixes()
         ('refs/heads/', 'refs/tags/')
         """
-        return (*_prefixes(BRANCH_PREFIX, self.branches), *_prefixes(TAG_PREFIX, self.tags))
+        pulls = PULL_PREFIXES if self.wants_pulls else ()
+        return (
+            *_prefixes(BRANCH_PREFIX, self.branches),
+            *_prefixes(TAG_PREFIX, self.tags),
+            *pulls,
+        )
 
 
 @lru_cache(maxsize=4096)

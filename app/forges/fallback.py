@@ -36,6 +36,8 @@ class Way:
 
     ``after`` says which failures of the way before it make it worth asking. The empty answer of a
     way that ``is_doubted`` must be borne out by another. ``lag`` is how old its answers may be.
+    One that does not ``tells_files`` describes a change where no other can. One that does not
+    ``reads_pulls`` is left out where pull requests are watched.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Way:
     after: tuple[type[ForgeError], ...] = (ForgeError,)
     is_doubted: bool = False
     lag: timedelta = timedelta(0)
+    tells_files: bool = True
+    reads_pulls: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Fallback:
     ) -> Details | None:
         """Return what the first way says that can tell; one that is left alone is not asked."""
         deadline = time.monotonic() + timeout_s
-        for way in self._ways:
+        for way in sorted(self._ways, key=lambda way: not way.tells_files):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -149,7 +153,7 @@ class Fallback:
         turn: list[tuple[Way, ForgeError | None]] = []
         skipped: ForgeError | None = None
         with self._lock:
-            for way in self._ways:
+            for way in self._reading(repository):
                 aside = self._aside.get((repository.url, way.name))
                 if aside is not None and now < aside.until:
                     skipped = skipped or aside.error
@@ -157,7 +161,19 @@ class Fallback:
                     self._aside.pop((repository.url, way.name), None)
                     turn.append((way, skipped))
         is_any = any(error is None or isinstance(error, way.after) for way, error in turn)
-        return turn if is_any else [(way, None) for way in self._ways]
+        return turn if is_any else [(way, None) for way in self._reading(repository)]
+
+    def _reading(self, repository: Repository) -> tuple[Way, ...]:
+        """Return the ways that read all that is watched."""
+        if not repository.refs.wants_pulls:
+            return self._ways
+        return tuple(way for way in self._ways if way.reads_pulls)
+
+    def way_of(self, repository: Repository) -> str:
+        """Return the way that would be asked now."""
+        for way, _ in self._in_turn(repository):
+            return way.name
+        return self._ways[0].name
 
     def _share(self, way: Way, left: float) -> float:
         later = self._ways[self._ways.index(way) + 1 :]
@@ -193,7 +209,7 @@ class Fallback:
         Raises:
             ForgeAnswerInvalid: Another way says otherwise, or cannot be asked.
         """
-        others = [other for other in self._ways if other.name != way.name]
+        others = [other for other in self._reading(repository) if other.name != way.name]
         if reply.refs is None or reply.refs or not way.is_doubted or not others:
             return reply
         left = max(0.01, deadline - time.monotonic())

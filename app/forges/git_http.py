@@ -7,7 +7,7 @@ import base64
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit
 
@@ -17,7 +17,7 @@ from app.domain.event import Event
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
 from app.domain.repository import Repository
 from app.domain.secret import Secret
-from app.forges import pkt_line
+from app.forges import commits, git_fetch, pkt_line
 from app.forges.client import RefsReply
 from app.forges.exchange import Exchange, origin, refusal
 from app.forges.listing import decode_ref, fingerprint, keep
@@ -33,6 +33,9 @@ STALE = REDIRECTS | {400, 404, 405, 415, 500, 501}
 # A choice: more than this and the server is asked for all branches or tags; git's own limit is
 # 65,536, other servers' is not known.
 MOST_PREFIXES = 64
+# A choice: a server that offers what it cannot do (Gitea 1.17 answers nothing at all) may have
+# been mended after this.
+BROKEN_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,14 @@ class Server:
 
     ``base`` is the repository's URL there (another than configured after a redirect).
     ``object_format`` is None where the server does not tell one. ``is_trusted`` says whether it may
-    have the credentials.
+    have the credentials. ``filters`` says whether it offers to send commits without their files.
     """
 
     base: str
     is_trusted: bool = True
     speaks_v2: bool = False
     object_format: str | None = None
+    filters: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class GitHttp:
         self._servers: dict[str, Server] = {}
         # Since when a server wants to be left alone with a repository, and its error.
         self._limits: dict[str, tuple[datetime, ForgeRateLimited]] = {}
+        # By origin, until when servers that fail at sending commits are not asked to.
+        self._broken: dict[tuple[str, str, int | None], datetime] = {}
 
     def list_refs(
         self,
@@ -114,15 +120,15 @@ class GitHttp:
             reply = self._ask(exchange, repository, server)
             if reply.status not in STALE:
                 with contextlib.suppress(ForgeAnswerInvalid):
-                    return self._read(reply, exchange, repository, known, parse_v2)
+                    return self._read(reply, exchange, repository, server, known)
             self._servers.pop(repository.url, None)
         return self._meet(exchange, repository, known)
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
-        """Return None: the protocol answers this only by sending the history."""
-        return None
+        """Fetch the commits alone, where the server can send them without their files."""
+        return commits.told(lambda: self._describe(repository, change, timeout_s))
 
     def pushes(
         self, repository: Repository, *, since: datetime, timeout_s: float
@@ -130,14 +136,43 @@ class GitHttp:
         """Return None: the protocol knows no pushes."""
         return None
 
+    def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
+        if repository.remote.scheme not in {"http", "https"} or self._is_broken(repository):
+            return None
+        self._wait_out(repository)
+        exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=git_fetch.LIMIT_BYTES)
+        server = self._servers.get(repository.url)
+        if server is None:
+            server, _ = self._greet(exchange, repository)
+            self._servers[repository.url] = server
+        if not server.filters:
+            return None
+
+        def ask(body: bytes) -> bytes:
+            reply = self._post(exchange, repository, server, body)
+            if reply.status != HTTPStatus.OK:
+                raise refusal(reply, now=self._now())
+            if not reply.body:
+                self._broken[origin(repository.url)] = self._now() + BROKEN_FOR
+                raise ValueError("the git server offers to send commits, and cannot")
+            return reply.body
+
+        try:
+            return git_fetch.describe(ask, change, server.object_format, AGENT)
+        except ForgeRateLimited as limited:
+            self._limits[repository.url] = (self._now(), limited)
+            raise
+
+    def _is_broken(self, repository: Repository) -> bool:
+        until = self._broken.get(origin(repository.url))
+        return until is not None and self._now() < until
+
     def _meet(self, exchange: Exchange, repository: Repository, known: str | None) -> RefsReply:
         """Ask a server that is not known yet, or not any more."""
         server, advertisement = self._greet(exchange, repository)
         self._servers[repository.url] = server
-        if not server.speaks_v2:
-            return self._read(advertisement, exchange, repository, known, parse_v0)
-        reply = self._ask(exchange, repository, server)
-        return self._read(reply, exchange, repository, known, parse_v2)
+        reply = self._ask(exchange, repository, server) if server.speaks_v2 else advertisement
+        return self._read(reply, exchange, repository, server, known)
 
     def _greet(self, exchange: Exchange, repository: Repository) -> tuple[Server, Reply]:
         """Ask for the advertisement, at the place it has moved to if it has, once."""
@@ -155,12 +190,17 @@ class GitHttp:
         return exchange.send("GET", server.base + ADVERTISEMENT, headers)
 
     def _ask(self, exchange: Exchange, repository: Repository, server: Server) -> Reply:
+        body = question(repository.refs.prefixes(), server.object_format)
+        return self._post(exchange, repository, server, body)
+
+    def _post(
+        self, exchange: Exchange, repository: Repository, server: Server, body: bytes
+    ) -> Reply:
         headers = {
             "Git-Protocol": "version=2",
             "Content-Type": "application/x-git-upload-pack-request",
             "Accept": "application/x-git-upload-pack-result",
         } | self._authorization(repository, server)
-        body = question(repository.refs.prefixes(), server.object_format)
         return exchange.send("POST", server.base + "/git-upload-pack", headers, body)
 
     def _read(
@@ -168,17 +208,25 @@ class GitHttp:
         reply: Reply,
         exchange: Exchange,
         repository: Repository,
+        server: Server,
         known: str | None,
-        parse: Callable[[bytes], "Listing"],
     ) -> RefsReply:
         if reply.status != HTTPStatus.OK:
             raise refusal(reply, now=self._now())
+        moved_to = server.base if server.base != repository.url.rstrip("/") else None
         seen = fingerprint(reply.body, repository)
         if seen == known:
-            return RefsReply(None, WAY, {WAY: seen}, requests=exchange.requests)
-        listing = parse(reply.body)
-        refs = keep(listing.refs.items(), repository)
-        return RefsReply(refs, WAY, {WAY: seen}, listing.default_branch, exchange.requests)
+            validator = {WAY: seen}
+            return RefsReply(None, WAY, validator, requests=exchange.requests, moved_to=moved_to)
+        listing = parse_v2(reply.body) if server.speaks_v2 else parse_v0(reply.body)
+        return RefsReply(
+            keep(listing.refs.items(), repository),
+            WAY,
+            {WAY: seen},
+            listing.default_branch,
+            exchange.requests,
+            moved_to=moved_to,
+        )
 
     def _authorization(self, repository: Repository, server: Server) -> dict[str, str]:
         """Sign in unasked, which saves a round trip, where the secret belongs."""
@@ -238,7 +286,14 @@ def greeted(server: Server, body: bytes) -> Server:
     if not any(line.partition(b"=")[0] == b"ls-refs" for line in lines):
         raise ForgeAnswerInvalid("the git server offers no ls-refs")
     formats = [decode_ref(line[14:]) for line in lines if line.startswith(b"object-format=")]
-    return Server(server.base, server.is_trusted, True, formats[0] if formats else None)
+    fetching = [line[6:].split(b" ") for line in lines if line.startswith(b"fetch=")]
+    return Server(
+        server.base,
+        server.is_trusted,
+        speaks_v2=True,
+        object_format=formats[0] if formats else None,
+        filters=any(b"filter" in offered for offered in fetching),
+    )
 
 
 def question(prefixes: tuple[str, ...], object_format: str | None) -> bytes:

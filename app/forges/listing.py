@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from app.domain.errors import ForgeAnswerInvalid
-from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, TAG_PREFIX
+from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, TAG_PREFIX, is_pull
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
 
@@ -19,14 +19,17 @@ _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 def keep(pairs: Iterable[tuple[str, str]], repository: Repository) -> Refs:
     """Keep the branches and tags that can be stored, from pairs of full ref name and object id.
 
-    Other refs (notes, pull requests) and the peeled ``^{}`` lines of tags are left out.
+    Other refs (notes; pull requests where none are watched) and the peeled ``^{}`` lines of tags
+    are left out.
 
     Raises:
         ForgeAnswerInvalid: What should be an object id is none.
     """
     kept: dict[str, str] = {}
+    wants_pulls = repository.refs.wants_pulls
     for ref, target in pairs:
-        if not ref.startswith((BRANCH_PREFIX, TAG_PREFIX)) or ref.endswith("^{}"):
+        is_wanted = ref.startswith((BRANCH_PREFIX, TAG_PREFIX)) and not ref.endswith("^{}")
+        if not is_wanted and not (wants_pulls and is_pull(ref)):
             continue
         if not _OBJECT_ID.fullmatch(target):
             raise ForgeAnswerInvalid(f"{ref[:100]!r} does not point at an object id")

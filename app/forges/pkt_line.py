@@ -1,5 +1,7 @@
 """Git's pkt-line framing: four hex digits of length, then the line (gitprotocol-common)."""
 
+from collections.abc import Iterator
+
 from app.domain.errors import ForgeAnswerInvalid
 
 FLUSH = b"0000"
@@ -40,6 +42,48 @@ def read_section(body: bytes, start: int = 0) -> tuple[list[bytes], int]:
         at += size
     if not body:
         raise ForgeAnswerInvalid("the git server's answer is empty")
+    raise ForgeAnswerInvalid("the git server's answer is cut off")
+
+
+def read_sections(body: bytes) -> dict[bytes, list[bytes]]:
+    r"""Return the sections of a whole answer by their names, their lines as they came.
+
+    >>> read_sections(b"0009one\n0006a\n00010009two\n0006b\n0000")
+    {b'one': [b'a\n'], b'two': [b'b\n']}
+
+    Raises:
+        ForgeAnswerInvalid: It does not end with a flush, or is no answer in sections at all.
+    """
+    sections: dict[bytes, list[bytes]] = {}
+    lines: list[bytes] | None = None
+    for line in _packets(body):
+        if line is None:
+            lines = None
+        elif lines is None:
+            lines = sections.setdefault(line.removesuffix(b"\n"), [])
+        else:
+            lines.append(line)
+    return sections
+
+
+def _packets(body: bytes) -> Iterator[bytes | None]:
+    """Tell each line as it came, and None for a delimiter; the flush must be the end."""
+    at, end = 0, len(body)
+    while at + 4 <= end:
+        size = _size(body[at : at + 4])
+        if size == 0 and at + 4 == end:
+            return
+        if size == 1:
+            yield None
+            at += 4
+            continue
+        if size < 4 or at + size > end:  # noqa: PLR2004 - the length's own four digits
+            break
+        line = body[at + 4 : at + size]
+        if line.startswith(b"ERR "):
+            raise ForgeAnswerInvalid(f"the git server says: {_printable(line[4:])}")
+        yield line
+        at += size
     raise ForgeAnswerInvalid("the git server's answer is cut off")
 
 

@@ -106,6 +106,14 @@ def git_http(root: Path, object_format: str, *, protocol_v2: bool) -> Iterator[W
 
 
 @contextlib.contextmanager
+def commits_too(root: Path, object_format: str) -> Iterator[Watch]:
+    """Speak the protocol ourselves to a server that also sends commits without their files."""
+    with git_http(root, object_format, protocol_v2=True) as watch:
+        watch.remote.git("config", "uploadpack.allowFilter", "true")
+        yield watch
+
+
+@contextlib.contextmanager
 def plain_git(root: Path, object_format: str) -> Iterator[Watch]:
     """Read a plain git server as the program does: our protocol, and the command behind it."""
     server = GitServer(root, username="ada", password=PASSWORD)
@@ -175,6 +183,7 @@ class Way:
     open: Callable[[Path, str], contextlib.AbstractContextManager[Watch]]
     has_validator: bool = True
     tells_details: bool = False
+    tells_files: bool = True  # where it tells anything
     tells_default_branch: bool = True
     object_formats: tuple[str, ...] = ("sha1", "sha256")
 
@@ -185,6 +194,7 @@ class Way:
 WAYS = (
     Way("ls-refs-v2", lambda root, form: git_http(root, form, protocol_v2=True)),
     Way("ls-refs-v0", lambda root, form: git_http(root, form, protocol_v2=False)),
+    Way("ls-refs-filter", commits_too, tells_details=True, tells_files=False),
     Way("plain-git", plain_git, object_formats=("sha1",)),
     Way("ls-remote-http", command_http, object_formats=("sha1",)),
     Way("ls-remote-path", command_path, tells_details=True),

@@ -80,3 +80,31 @@ def test_whatever_is_watched_has_one_of_the_prefixes() -> None:
 def test_short_names_are_what_people_say() -> None:
     assert short_name("refs/heads/refs/heads/x") == "refs/heads/x"
     assert compile_pattern("refs/heads/x").search(short_name("refs/heads/refs/heads/x"))
+
+
+def test_pull_requests_are_watched_all_or_none_whatever_the_branches() -> None:
+    pulls = RefFilter(branches=("main",), wants_pulls=True)
+
+    assert pulls.decide("refs/pull/7/head") == Decision(watched=True, pattern=None)
+    assert pulls.watches("refs/merge-requests/8/head")
+    assert pulls.watches("refs/pull-requests/9/from")
+    assert not RefFilter(branches=("*",), tags=("*",)).watches("refs/pull/7/head")
+
+
+@pytest.mark.parametrize(
+    "ref", ["refs/pull/7/merge", "refs/pull/x/head", "refs/pull/\u0667/head", "refs/pull/7/head/x"]
+)
+def test_what_only_looks_like_a_pull_request_is_not_watched(ref: str) -> None:
+    assert not RefFilter(wants_pulls=True).watches(ref)
+
+
+def test_pull_requests_are_asked_for_by_every_name_they_have() -> None:
+    assert RefFilter(branches=("main",), wants_pulls=True).prefixes() == (
+        *("refs/heads/main", "refs/pull/", "refs/merge-requests/", "refs/pull-requests/"),
+    )
+
+
+def test_to_who_takes_some_branches_only_a_pull_request_is_one_of_them() -> None:
+    assert RefFilter(branches=("pull/*",)).takes("refs/pull/7/head")
+    assert not RefFilter(branches=("*", "!pull/*")).takes("refs/pull/7/head")
+    assert RefFilter(branches=("main",)).takes("refs/heads/main")

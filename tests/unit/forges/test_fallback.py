@@ -1,7 +1,7 @@
 """Several ways to one repository: who is asked, when, and whose word counts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +15,7 @@ from app.domain.errors import (
     ForgeUnavailable,
 )
 from app.domain.event import Event, record
+from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Change, Refs
 from app.forges.client import RefsReply
@@ -269,6 +270,35 @@ def test_a_change_is_described_by_the_first_that_can(
 
     assert both.describe(SITE, change=PUSH, timeout_s=5) == Details(forced=True)
     assert rest.described == 1
+
+
+def test_a_way_that_tells_no_files_describes_where_no_other_can(
+    rest: FakeClient, git: FakeClient, clock: Clock
+) -> None:
+    client = Fallback([Way("git", git, tells_files=False), Way("rest", rest)], now=clock)
+    rest.details, git.details = Details(total=1), Details(total=2)
+
+    first = client.describe(SITE, change=PUSH, timeout_s=5)
+    rest.details = None
+
+    assert (first, git.described) == (Details(total=1), 0)
+    assert client.describe(SITE, change=PUSH, timeout_s=5) == Details(total=2)
+
+
+def test_pull_requests_are_read_by_ways_that_can_read_them(
+    rest: FakeClient, git: FakeClient, clock: Clock
+) -> None:
+    ways = [Way("rest", rest, reads_pulls=False, is_doubted=True), Way("git", git)]
+    client = Fallback(ways, now=clock)
+    pulls = replace(SITE, refs=RefFilter(wants_pulls=True))
+
+    assert client.list_refs(pulls, validator={}, timeout_s=5).read_by == "git"
+    git.answer = ForgeUnavailable("timed out")
+    with pytest.raises(ForgeUnavailable):
+        client.list_refs(pulls, validator={}, timeout_s=5)
+
+    assert rest.asked == 0
+    assert client.list_refs(SITE, validator={}, timeout_s=5).read_by == "rest"
 
 
 def test_a_way_that_is_left_alone_is_not_asked_to_describe_either(

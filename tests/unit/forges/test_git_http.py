@@ -1,21 +1,25 @@
 """Git's own protocol over HTTP: what is asked, what is understood, and who gets the password."""
 
 import logging
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited
+from app.domain.event import record
 from app.domain.refs import LONGEST_REF, RefFilter
 from app.domain.repository import Repository
+from app.domain.snapshot import Change
 from app.forges.git_http import GitHttp, Server, follow, greeted, parse_v0, parse_v2, question
 from app.forges.listing import fingerprint, keep
 from app.forges.pkt_line import encode
 from app.transport import Reply, Transport
 from tests.fakes.clock import FakeClock
 
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ONE, TWO = "1" * 40, "2" * 40
 SITE = Repository("site", "https://git.example.com/site.git")
 HERE = Server(SITE.url)
@@ -237,3 +241,95 @@ def test_a_clock_that_was_set_back_keeps_no_server_alone() -> None:
         clock.go(hours=-1)
 
     assert server.requests == 2
+
+
+class Told(Transport):
+    """A server that offers to send commits without their files, and answers as it is told to."""
+
+    def __init__(self, answer: Reply) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+
+    def send(self, method: str, url: str, **options: Any) -> Reply:
+        self.asked.append(url.rsplit("/", 1)[-1])
+        if method == "GET":
+            return Reply(200, {}, packed("version 2", "ls-refs", "fetch=shallow filter"))
+        return self.answer
+
+
+def describe(client: GitHttp, repository: Repository = SITE, ref: str = "refs/heads/a") -> Any:
+    change = record(Change(ref, ONE, TWO), key="x", sequence=1, detected_at=NOON)
+    return client.describe(repository, change=change, timeout_s=5)
+
+
+def test_a_server_that_offers_commits_and_sends_none_is_left_alone_with_them() -> None:
+    server, clock = Told(Reply(200, {}, b"")), FakeClock()  # as Gitea 1.17 answers
+    client = GitHttp(server, now=clock)
+    other = Repository("shop", "https://git.example.com/shop.git")
+
+    assert [describe(client), describe(client), describe(client, other)] == [None] * 3
+    assert server.asked == ["refs?service=git-upload-pack", "git-upload-pack"]
+
+    clock.go(hours=25)
+    assert describe(client) is None
+    assert server.asked[2:] == ["git-upload-pack"]
+
+
+def test_a_server_without_filters_is_never_asked_for_commits() -> None:
+    class Plain(Told):
+        def send(self, method: str, url: str, **options: Any) -> Reply:
+            super().send(method, url)
+            return Reply(200, {}, packed("version 2", "ls-refs", "fetch=shallow"))
+
+    server = Plain(Reply(200, {}, b""))
+    client = GitHttp(server, now=FakeClock())
+
+    assert [describe(client), describe(client)] == [None, None]
+    assert server.asked == ["refs?service=git-upload-pack"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0000",
+        packed("packfile"),
+        b"000dpackfile\n000a\x01PACK!0000",
+        b"000dpackfile\n0009\x03oh!\n0000",
+        packed("acknowledgments", f"ACK {ONE}"),
+        packed("ERR not our ref"),
+        b"0032packfile",
+        b"<!DOCTYPE html>",
+        b"00010001" * 1000 + b"0000",
+        b"000dpackfile\n" + b"0004" * 1000 + b"0000",
+    ],
+)
+def test_an_odd_answer_to_the_question_for_commits_tells_nothing(body: bytes) -> None:
+    client = GitHttp(Told(Reply(200, {}, body)), now=FakeClock())
+
+    assert describe(client) is None
+    assert describe(client, ref="refs/tags/v1") is None
+
+
+def test_a_repository_that_is_read_over_ssh_is_not_asked_over_http() -> None:
+    server = Told(Reply(200, {}, b""))
+    over_ssh = Repository("site", "ssh://git@git.example.com/site.git")
+
+    assert describe(GitHttp(server, now=FakeClock()), over_ssh) is None
+    assert server.asked == []
+
+
+def test_pull_requests_are_kept_where_they_are_wanted() -> None:
+    pairs = [
+        (f"refs/{name}", ONE)
+        for name in (
+            *("heads/main", "pull/7/head", "pull/7/merge", "pull/x/head", "merge-requests/8/head"),
+            *("merge-requests/8/merge", "pull-requests/9/from", "pull-requests/9/to", "notes/x"),
+        )
+    ]
+    pulls = replace(SITE, refs=RefFilter(wants_pulls=True))
+
+    assert keep(pairs, SITE).keys() == {"refs/heads/main"}
+    assert keep(pairs, pulls).keys() == {
+        *("refs/heads/main", "refs/pull/7/head"),
+        *("refs/merge-requests/8/head", "refs/pull-requests/9/from"),
+    }
