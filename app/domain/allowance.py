@@ -71,3 +71,29 @@ class Credential:
     requests: int = 0
     unchanged: int = 0
     errors: int = 0
+
+
+class Purpose(StrEnum):
+    """What a request to a forge was for; requests are counted by it."""
+
+    REST = "rest"  # a repository's refs by the REST API
+    ONE_BRANCH = "one-branch"  # one branch's commit by the REST API
+    GRAPHQL = "graphql"
+    LISTING = "listing"  # an owner's list of repositories
+    LS_REFS = "ls-refs"
+    LS_REMOTE = "ls-remote"
+    COMPARE = "compare"  # what a change brought
+    ACTIVITY = "activity"  # the forge's own log of pushes
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one purpose took since the start.
+
+    ``unchanged`` are the requests answered by «not modified»; ``points`` is what all of them cost
+    of the forge's longer allowance, where those may be free.
+    """
+
+    requests: int = 0
+    unchanged: int = 0
+    points: int = 0

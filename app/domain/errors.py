@@ -138,9 +138,16 @@ class ForgeDenied(ForgeError):
 
 
 class ForgeSignInRefused(ForgeDenied):
-    """The credential is missing, wrong or expired; asking again with it may count as an attack."""
+    """The credential is missing, wrong or expired; asking again with it may count as an attack.
+
+    ``until`` is when it is tried once more, where it is one of the configuration's.
+    """
 
     code = "forge_sign_in_refused"
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class ForgeAnswerInvalid(ForgeError):

@@ -10,13 +10,18 @@ Imports nothing of its siblings ``delivery``, ``alerts`` and ``storage``.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from app.domain.allowance import Credential, Limits, Spent
 from app.domain.details import Details, Push
 from app.domain.event import Event
+from app.domain.plan import Probing
 from app.domain.repository import Repository
-from app.forges import gitea, github, gitlab
+from app.forges import gitea, github, github_probes, gitlab
 from app.forges.client import GitClient, RefsReply
-from app.forges.ls_remote import LsRemote
+from app.forges.credentials import Accounts
+from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
+from app.forges.probe import Probe
 from app.forges.ways import Tools, plain_git
 from app.settings.types import Forge
 from app.transport import Transport
@@ -31,7 +36,19 @@ CLIENTS: Mapping[str, Callable[[Forge, Tools], GitClient]] = {
     "git": plain_git,
 }
 
+# A forge's kind, and what makes its probes; None for a sort that it does not have.
+PROBES: Mapping[str, Callable[[Forge, Tools, Probing, str], Probe | None]] = {
+    "github": github_probes.probe,
+}
+
 PLAIN_GIT = Forge(name="git", kind="git", url="", api_url=None)
+
+
+@runtime_checkable
+class _HasWays(Protocol):
+    def way_of(self, repository: Repository) -> str:
+        """Return the way that would be asked now."""
+        ...
 
 
 class _ReadByCommand:
@@ -90,14 +107,17 @@ class Forges:
     ) -> None:
         self._transports: dict[Path | None, Transport] = {}
         self._clients: dict[str, GitClient] = {}
-        for name, forge in {"git": PLAIN_GIT, **forges}.items():
+        self._forges = {"git": PLAIN_GIT, **forges}
+        self._tools: dict[str, Tools] = {}
+        for name, forge in self._forges.items():
             transport = self._transports.get(forge.ca_file)
             if transport is None:
                 transport = Transport(
                     ca_file=forge.ca_file, connections=connections, proxies=proxies
                 )
                 self._transports[forge.ca_file] = transport
-            self._clients[name] = CLIENTS[forge.kind](forge, Tools(transport, now))
+            tools = self._tools[name] = Tools(transport, now)
+            self._clients[name] = CLIENTS[forge.kind](forge, tools)
         self._by_command = LsRemote()
         self._by_ssh = {
             name: _ReadByCommand(self._by_command, self._clients[name])
@@ -112,6 +132,44 @@ class Forges:
             return self._clients.get(repository.forge) or self._clients["git"]
         known = self._by_ssh.get(repository.forge) if scheme == "ssh" else None
         return known or self._by_command
+
+    def way_of(self, repository: Repository) -> str:
+        """Return the way by which a poll would read now: rest, ls-refs or ls-remote."""
+        client = self.client_for(repository)
+        if isinstance(client, _HasWays):
+            return client.way_of(repository)
+        return LS_REMOTE
+
+    def credentials(self, forge_name: str) -> tuple[Credential, ...]:
+        """Return a forge's credentials and how they stand, without their secrets."""
+        return self._accounts(forge_name).credentials()
+
+    def limits(self, forge_name: str) -> Limits:
+        """Return what polling may spend there: of each usable credential our share, less a tenth.
+
+        The tenth is kept for people and webhooks. None where nobody counts.
+        """
+        return self._accounts(forge_name).limits()
+
+    def spent(self, forge_name: str) -> Mapping[str, Spent]:
+        """Return what was asked of a forge since the start, by purpose."""
+        return self._accounts(forge_name).spent()
+
+    def probe_for(self, forge_name: str, probing: Probing, key: str) -> Probe | None:
+        """Make a probe for a group of repositories; None where the forge has none of that sort.
+
+        ``key`` is the group's: an owner for a listing, a number for a batch.
+        """
+        forge = self._forges[self._known(forge_name)]
+        make = PROBES.get(forge.kind)
+        return make(forge, self._tools[forge.name], probing, key) if make else None
+
+    def _accounts(self, forge_name: str) -> Accounts:
+        name = self._known(forge_name)
+        return self._tools[name].accounts_of(self._forges[name])
+
+    def _known(self, forge_name: str) -> str:
+        return forge_name if forge_name in self._forges else "git"
 
     def close(self) -> None:
         """Close the idle connections."""

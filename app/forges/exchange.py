@@ -12,6 +12,7 @@ from app.domain.errors import (
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
+    ForgeSignInRefused,
     ForgeUnavailable,
 )
 from app.transport import MEBIBYTE, AnswerTooLarge, NoAnswer, Reply, Transport
@@ -55,9 +56,7 @@ class Exchange:
             ForgeUnavailable: There was none in time.
             ForgeAnswerInvalid: It was cut off or is too large.
         """
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise self._late()
+        left = self.left_s()
         self.requests += 1
         try:
             return self._transport.send(
@@ -76,6 +75,17 @@ class Exchange:
             sort = ForgeAnswerInvalid if error.began else ForgeUnavailable
             raise sort(str(error)) from error
 
+    def left_s(self) -> float:
+        """Return the seconds that are left.
+
+        Raises:
+            ForgeUnavailable: None are.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise self._late()
+        return left
+
     def _late(self) -> ForgeUnavailable:
         return ForgeUnavailable(f"timed out after {self._timeout_s:.3g} s")
 
@@ -91,6 +101,10 @@ def refusal(reply: Reply, *, now: datetime) -> ForgeError:
         return ForgeRateLimited(
             f"the server asks to come back later ({status})", reset_at=wait or now + UNTOLD_WAIT
         )
+    if status == HTTPStatus.NON_AUTHORITATIVE_INFORMATION:
+        return ForgeSignInRefused("the server shows its page to sign in (203)")
+    if status == HTTPStatus.UNAUTHORIZED:
+        return ForgeSignInRefused(DENIALS[status])
     if status in DENIALS:
         return ForgeDenied(DENIALS[status])
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:

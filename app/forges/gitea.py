@@ -13,6 +13,7 @@ from app.domain.refs import BRANCH_PREFIX
 from app.domain.repository import Repository
 from app.forges import commits
 from app.forges.client import GitClient, RefsReply
+from app.forges.credentials import Accounts
 from app.forges.fallback import Fallback
 from app.forges.github import commit, files, tags
 from app.forges.rest import Api, Listing, Pairs, project_path
@@ -30,14 +31,21 @@ def client(forge: Forge, tools: Tools) -> GitClient:
     git = git_way(forge, tools, username=USERNAME)
     if forge.api_url is None:
         return Fallback([git], now=tools.now)
-    rest = rest_way(Gitea(tools.transport, forge, now=tools.now))
+    rest = rest_way(Gitea(tools.transport, forge, now=tools.now, accounts=tools.accounts_of(forge)))
     return Fallback([git, rest], now=tools.now)
 
 
 class Gitea:
     """Reads refs over Gitea's REST API, which knows neither ETags nor limits."""
 
-    def __init__(self, transport: Transport, forge: Forge, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        forge: Forge,
+        *,
+        now: Callable[[], datetime],
+        accounts: Accounts | None = None,
+    ) -> None:
         self._forge = forge
         self._api = Api(
             transport,
@@ -45,6 +53,7 @@ class Gitea:
             headers={"Accept": "application/json"},
             authorize=lambda token: {"Authorization": f"token {token.reveal()}"},
             now=now,
+            accounts=accounts,
         )
 
     def list_refs(

@@ -8,8 +8,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urljoin, urlsplit
-from zlib import crc32
 
+from app.domain.allowance import Purpose, Resource
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -19,22 +19,26 @@ from app.domain.errors import (
 )
 from app.domain.repository import Repository
 from app.domain.secret import Secret
-from app.forges.allowance import Allowance
 from app.forges.client import RefsReply
-from app.forges.exchange import Exchange, refusal, retry_after
+from app.forges.credentials import Account, Accounts, tokens_of
+from app.forges.exchange import DENIALS, UNTOLD_WAIT, Exchange, refusal, retry_after
 from app.forges.listing import decode_ref, fingerprint, keep
 from app.settings.types import Forge
 from app.transport import MEBIBYTE, Reply, Transport
 
 WAY = "rest"
+POLLS = frozenset({Purpose.REST, Purpose.ONE_BRANCH})  # what can be put off to a slot
 MOST_PAGES = 1000  # a choice: 50,000 refs at the least; more is a server that goes in circles
 READINGS = 3  # a choice: how often a list that changes while it is read is begun anew
 REDIRECTS = frozenset({301, 302, 307, 308})
 LIMIT_STATUSES = frozenset({403, 429})
+SPENT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})  # of an error in GraphQL, old and new
 LIMIT_WORDS = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
+ODD_SHAPE = "the forge answered JSON of another shape than it documents"
 NEXT_LINK = re.compile(r"<([^<>]*)>([^,<]*)")
 
 Pairs = list[tuple[str, str]]
+Opened = tuple[Any, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Listing:
 
     ``pairs`` takes a page apart into full ref names and object ids. A page of fewer than
     ``page_size`` items is the last. ``empty_statuses`` are answered where there is nothing to list.
+    ``opened`` finds an answer's items, and the address of the next page, if there is one.
     """
 
     name: str
@@ -51,6 +56,7 @@ class Listing:
     page_size: int = 100
     empty_statuses: frozenset[int] = frozenset()
     default_branch: Callable[[list[Any]], str | None] = field(default=lambda _: None)
+    opened: Callable[[Reply, str], Opened] = field(default=lambda reply, _: linked(reply))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +66,20 @@ class Page:
     url: str
     etag: str
     items: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A way to sign in (or none), and what it may still ask."""
-
-    headers: Mapping[str, str]
-    allowance: Allowance
+    following: str | None = None
 
 
 class Api:
-    """One forge's REST API; safe for many threads.
+    """One forge's API; safe for many threads.
 
     Args:
         transport: The way to HTTP.
-        forge: Where the API is, and the tokens for it.
+        forge: Where the API is.
         headers: What every request carries beside its credential.
         authorize: Spells a token as headers.
         now: The clock.
+        accounts: The credentials, which a forge's git shares with its API; made of the forge's
+            tokens where none are given.
     """
 
     def __init__(
@@ -89,15 +90,16 @@ class Api:
         headers: Mapping[str, str],
         authorize: Callable[[Secret], Mapping[str, str]],
         now: Callable[[], datetime],
+        accounts: Accounts | None = None,
     ) -> None:
         self._transport = transport
         self._now = now
         self.base = (forge.api_url or "").rstrip("/")
-        signs: list[Mapping[str, str]] = [authorize(token) for token in forge.tokens if token]
-        self._credentials = [
-            Credential({**headers, **sign}, Allowance(share=forge.share, now=now))
-            for sign in signs or [{}]
-        ]
+        self.accounts = accounts or Accounts(forge, tokens_of(forge), now=now)
+        self._plain = dict(headers)
+        self._authorize = authorize
+        # By account; replaced whole, so no lock is needed.
+        self._signed: dict[int, tuple[Secret, Mapping[str, str]]] = {}
 
     def list_refs(
         self,
@@ -109,7 +111,7 @@ class Api:
         urgent: bool = False,
     ) -> RefsReply:
         """Read several lists as one reply: unchanged only if every page of every list is."""
-        call = self.call(repository, timeout_s, urgent=urgent)
+        call = self.call(repository, timeout_s, urgent=urgent, purpose=Purpose.REST)
         wish = fingerprint(b"", repository)
         begun = {listing.name: _Begun(call, listing, wish, validator) for listing in listings}
         if listings and all(one.is_unchanged() for one in begun.values()):
@@ -121,7 +123,7 @@ class Api:
             pages = call.read(listing, begun[listing.name].first)
             remembered.append(_validators(listing, wish, pages))
             for page in pages:
-                pairs += _taken_apart(listing.pairs, page.items)
+                pairs += taken_apart(listing.pairs, page.items)
                 default_branch = default_branch or _text(listing.default_branch(page.items) or "")
         # One list that must be asked for in full makes the others' validators useless.
         complete = all(remembered)
@@ -131,74 +133,163 @@ class Api:
 
     def call(
         self,
-        repository: Repository,
+        repository: Repository | None,
         timeout_s: float,
         *,
         limit_bytes: int = 16 * MEBIBYTE,
         urgent: bool = False,
+        resource: Resource = Resource.REST,
+        purpose: Purpose | None = None,
+        key: str = "",
+        points: int = 1,
     ) -> "Call":
         """Begin a call with the credential whose turn it is.
 
-        A repository keeps its credential as long as it can: an ETag is made for one only.
+        Args:
+            repository: Whose; None for a question about many.
+            timeout_s: Seconds for all of its requests together.
+            limit_bytes: The largest answer.
+            urgent: Whether a person or a webhook waits for it.
+            resource: What its requests count against: REST or GRAPHQL.
+            purpose: What they are counted as. Polls (REST, ONE_BRANCH) may be put off to a slot;
+                the others go first. By default GRAPHQL for that resource, LISTING without a
+                repository, and COMPARE with one.
+            key: What chooses the credential where there is no repository: a question keeps its
+                credential, since an ETag is made for one only.
+            points: What its first request costs of the limit within a minute.
 
         Raises:
-            ForgeRateLimited: None may ask now.
+            ForgeBusy: The pace allows it only in a moment.
+            ForgeRateLimited: No credential may ask now.
+            ForgeSignInRefused: The forge takes none of them.
         """
-        count = len(self._credentials)
-        first = crc32(repository.url.encode("utf-8", "backslashreplace"))
-        refused: list[ForgeRateLimited] = []
-        for turn in range(count):
-            credential = self._credentials[(first + turn) % count]
-            try:
-                credential.allowance.check()
-            except ForgeRateLimited as error:
-                refused.append(error)
-            else:
-                exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=limit_bytes)
-                return Call(self.base, credential, exchange, self._now)
-        raise min(refused, key=lambda error: error.reset_at)
+        if purpose is None:
+            is_rest = resource is Resource.REST
+            purpose = (
+                (Purpose.COMPARE if repository else Purpose.LISTING) if is_rest else Purpose.GRAPHQL
+            )
+        account = self.accounts.admit(
+            repository.url if repository is not None else key,
+            resource=resource,
+            urgent=urgent,
+            waits=purpose in POLLS,
+            points=points,
+        )
+        exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=limit_bytes)
+        return Call(self, account, exchange, self._now, resource=resource, purpose=purpose)
+
+    def headers(
+        self, account: Account, timeout_s: float
+    ) -> tuple[Secret | None, Mapping[str, str]]:
+        """Return what a request of this account's carries, and the secret in it.
+
+        Raises:
+            ForgeError: There is no secret to be had.
+        """
+        secret = account.source.secret(timeout_s=timeout_s)
+        if secret is None:
+            return None, self._plain
+        known = self._signed.get(account.number)
+        if known is None or known[0] is not secret:
+            known = (secret, {**self._plain, **self._authorize(secret)})
+            self._signed[account.number] = known
+        return known
 
 
 class Call:
-    """The requests that one question takes."""
+    """The requests that one question takes.
+
+    ``points`` is what they cost of the forge's longer allowance. ``moved_to`` is where the
+    repository is now, where the forge led on to another name.
+    """
 
     def __init__(
         self,
-        base: str,
-        credential: Credential,
+        api: Api,
+        account: Account,
         exchange: Exchange,
         now: Callable[[], datetime],
+        *,
+        resource: Resource,
+        purpose: Purpose,
     ) -> None:
-        self._base = base
-        self._credential = credential
+        self._api = api
+        self._account = account
         self._exchange = exchange
         self._now = now
+        self._resource = resource
+        self._purpose = purpose
+        self._is_admitted = True
+        self.points = 0
+        self.moved_to: str | None = None
+
+    @property
+    def account(self) -> str:
+        """Which credential asks: an ETag is good for the one that it was given to."""
+        return self._account.source.name
 
     @property
     def requests(self) -> int:
         """How many were sent."""
         return self._exchange.requests
 
-    def get(self, url: str, *, etag: str = "", also: frozenset[int] = frozenset()) -> Reply:
+    def get(
+        self, url: str, *, etag: str = "", accept: str = "", also: frozenset[int] = frozenset()
+    ) -> Reply:
         """Return a 200, a 304, or one of the statuses in ``also``; anything else is an error.
 
-        A repository that was renamed is followed once, on the same host.
+        ``accept`` asks for another form than the usual. A repository that was renamed is followed
+        once, on the same host.
         """
-        reply = self._send(url, etag)
+        # Never If-Modified-Since: GitHub answers 304 to it for a ref deleted and made again.
+        more = {"If-None-Match": etag} if etag else {}
+        if accept:
+            more["Accept"] = accept
+        reply = self._send("GET", url, more)
         if reply.status in REDIRECTS:
-            reply = self._send(self.next_url(url, reply.headers.get("Location", "")), etag)
+            there = self.next_url(url, reply.headers.get("Location", ""))
+            reply = self._send("GET", there, more)
         if reply.status == HTTPStatus.OK:
-            self._credential.allowance.resume()
+            until = retry_after(reply.headers, now=self._now())
+            if until is not None:  # Azure DevOps asks to slow down in answers that succeed
+                self._account.allowance.pause(until)
+            else:
+                self._account.allowance.resume()
             return reply
         if reply.status in also or (etag and reply.status == HTTPStatus.NOT_MODIFIED):
             return reply
         raise self._refusal(reply)
 
+    def post(
+        self,
+        url: str,
+        json_body: Any,
+        *,
+        resource: Resource = Resource.GRAPHQL,
+        points: int = 1,
+        also: frozenset[int] = frozenset(),
+    ) -> Reply:
+        """Post JSON and return a 200, or one of the statuses in ``also``; else it is an error.
+
+        That the allowance is spent, which GraphQL says in a 200, is an error too.
+        """
+        body = json.dumps(json_body, separators=(",", ":")).encode()
+        self._resource = resource
+        reply = self._send("POST", url, {"Content-Type": "application/json"}, body, points)
+        if reply.status in also:
+            return reply
+        if reply.status != HTTPStatus.OK:
+            raise self._refusal(reply)
+        if b"RATE_LIMIT" in reply.body and _is_spent(reply):
+            raise self._spent(reply)
+        self._account.allowance.resume()
+        return reply
+
     def get_object(self, url: str) -> dict[str, Any]:
         """Return a 200's JSON object."""
         found = decode(self.get(url))
         if not isinstance(found, dict):
-            raise ForgeAnswerInvalid("the forge answered JSON of another shape than it documents")
+            raise ForgeAnswerInvalid(ODD_SHAPE)
         return found
 
     def read(self, listing: Listing, first: Reply | None = None) -> list[Page]:
@@ -224,9 +315,9 @@ class Call:
             seen.add(url)
             reply = first or self.get(url, also=listing.empty_statuses)
             first = None
-            pages.append(_page(listing, url, reply))
-            following = next_link(reply.headers)
-            url = self.next_url(url, following) if following else ""
+            page = _page(listing, url, reply)
+            pages.append(page)
+            url = self.next_url(url, page.following) if page.following else ""
         return pages
 
     def _is_still(self, listing: Listing, page: Page) -> bool:
@@ -234,7 +325,7 @@ class Call:
         if reply.status == HTTPStatus.NOT_MODIFIED:
             return True
         again = _page(listing, page.url, reply)
-        return _taken_apart(listing.pairs, again.items) == _taken_apart(listing.pairs, page.items)
+        return taken_apart(listing.pairs, again.items) == taken_apart(listing.pairs, page.items)
 
     def next_url(self, url: str, location: str) -> str:
         """Return where a link leads, always at the API's own address.
@@ -246,31 +337,73 @@ class Call:
                 address at all.
         """
         try:
-            there, here = urlsplit(urljoin(url, location)), urlsplit(self._base)
+            there, here = urlsplit(urljoin(url, location)), urlsplit(self._api.base)
         except ValueError as error:
             raise ForgeAnswerInvalid("the forge sends us on to what is no address") from error
         if not location or there.hostname != here.hostname:
             raise ForgeAnswerInvalid(f"the forge sends us on to another host, {there.hostname}")
         return there._replace(scheme=here.scheme, netloc=here.netloc, fragment="").geturl()
 
-    def _send(self, url: str, etag: str) -> Reply:
-        # Never If-Modified-Since: GitHub answers 304 to it for a ref deleted and made again.
-        condition = {"If-None-Match": etag} if etag else {}
-        reply = self._exchange.send("GET", url, {**self._credential.headers, **condition})
-        self._credential.allowance.learn(reply)
+    def _send(
+        self,
+        method: str,
+        url: str,
+        more: Mapping[str, str],
+        body: bytes | None = None,
+        points: int = 1,
+    ) -> Reply:
+        secret, headers = self._api.headers(self._account, self._exchange.left_s())
+        reply = self._sent(method, url, {**headers, **more}, body, points)
+        if reply.status != HTTPStatus.UNAUTHORIZED or secret is None:
+            return reply
+        if self._account.source.renew(secret):
+            secret, headers = self._api.headers(self._account, self._exchange.left_s())
+            reply = self._sent(method, url, {**headers, **more}, body, points)
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            said = message_of(reply)
+            reason = DENIALS[HTTPStatus.UNAUTHORIZED] + (f": {said}" if said else "")
+            raise self._account.allowance.refuse("api", reason)
         return reply
 
+    def _sent(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, points: int
+    ) -> Reply:
+        allowance = self._account.allowance
+        if self._is_admitted:
+            self._is_admitted = False
+        else:
+            allowance.charge(self._resource, points)
+        allowance.enter()
+        reply = None
+        try:
+            reply = self._exchange.send(method, url, headers, body)
+        finally:
+            allowance.leave(None if reply is None else reply.status)
+        cost = allowance.learn(reply, self._resource, points)
+        self.points += cost
+        unchanged = int(reply.status == HTTPStatus.NOT_MODIFIED)
+        self._api.accounts.count(self._purpose, unchanged=unchanged, points=cost)
+        return reply
+
+    def _spent(self, reply: Reply) -> ForgeRateLimited:
+        until = self._account.allowance.spent_until(reply) or self._now() + UNTOLD_WAIT
+        return self._account.allowance.exhaust(self._resource, until)
+
     def _refusal(self, reply: Reply) -> ForgeError:
-        """Tell a spent limit, which is for all of the credential, from a plain refusal."""
+        """Tell what the answer means: a resource is spent, all must wait, or this is denied."""
         said = message_of(reply)
         if reply.status in LIMIT_STATUSES:
-            allowance = self._credential.allowance
-            until = retry_after(reply.headers, now=self._now()) or allowance.spent_until(reply)
+            allowance = self._account.allowance
+            until = retry_after(reply.headers, now=self._now())
+            if until is None and allowance.spent_until(reply):
+                return self._spent(reply)
             is_limit = reply.status == HTTPStatus.TOO_MANY_REQUESTS or LIMIT_WORDS.search(said)
             if until is not None or is_limit:
                 return allowance.pause(until)
         error = refusal(reply, now=self._now())
-        return ForgeDenied(f"{error}: {said}") if said and isinstance(error, ForgeDenied) else error
+        if said and isinstance(error, ForgeDenied):
+            return type(error)(f"{error}: {said}")
+        return error
 
 
 class _Begun:
@@ -330,13 +463,26 @@ def _known(listing: Listing, wish: str, validator: Mapping[str, str]) -> list[tu
 def _page(listing: Listing, url: str, reply: Reply) -> Page:
     if reply.status in listing.empty_statuses:
         return Page(url, "", [])
-    items = decode(reply)
-    if not isinstance(items, list):
-        raise ForgeAnswerInvalid("the forge answered JSON of another shape than it documents")
-    return Page(url, reply.headers.get("ETag", ""), items)
+    try:
+        items, following = listing.opened(reply, url)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise ForgeAnswerInvalid(ODD_SHAPE) from error
+    if not isinstance(items, list) or not isinstance(following, str | None):
+        raise ForgeAnswerInvalid(ODD_SHAPE)
+    return Page(url, reply.headers.get("ETag", ""), items, following)
 
 
-def _taken_apart(pairs: Callable[[list[Any]], Pairs], items: list[Any]) -> Pairs:
+def linked(reply: Reply) -> Opened:
+    """Take a page that is its list alone; the ``Link`` header tells where the next one is."""
+    return decode(reply), next_link(reply.headers)
+
+
+def taken_apart(pairs: Callable[[list[Any]], Pairs], items: list[Any]) -> Pairs:
+    """Return what ``pairs`` finds on a page, as text that can be stored.
+
+    Raises:
+        ForgeAnswerInvalid: It does not find what it looks for.
+    """
     try:
         return [(_text(ref), target + "") for ref, target in pairs(items)]
     except (KeyError, TypeError, AttributeError) as error:
@@ -363,11 +509,27 @@ def decode(reply: Reply) -> Any:
 def message_of(reply: Reply) -> str:
     """Return what an error's body says to people, in one line; empty where it says nothing."""
     try:
-        said = json.loads(reply.body).get("message", "")
-    except (ValueError, AttributeError, RecursionError):
+        said = _said(json.loads(reply.body))
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
         return ""
     text = said if isinstance(said, str) else ""
     return "".join(c if c.isprintable() else " " for c in text).strip()[:300]
+
+
+def _said(found: Any) -> Any:
+    """Return the message in an error: most have it outside, Bitbucket one level further in."""
+    if "message" in found:
+        return found["message"]
+    return found["error"]["message"] if "error" in found else found["errors"][0]["message"]
+
+
+def _is_spent(reply: Reply) -> bool:
+    """Tell whether GraphQL's errors say that the allowance is spent."""
+    found = decode(reply)
+    errors = found.get("errors") if isinstance(found, dict) else None
+    return isinstance(errors, list) and any(
+        isinstance(error, dict) and error.get("type") in SPENT_TYPES for error in errors
+    )
 
 
 def next_link(headers: Mapping[str, str]) -> str | None:

@@ -1,15 +1,23 @@
 """Puts a forge's ways of reading together, in the order they are tried."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
-from app.domain.errors import ForgeAnswerInvalid
-from app.forges.client import GitClient
+from app.domain.allowance import Purpose, Resource
+from app.domain.details import Details, Push
+from app.domain.errors import ForgeAnswerInvalid, ForgeError, ForgeSignInRefused
+from app.domain.event import Event
+from app.domain.repository import Repository
+from app.domain.secret import Secret
+from app.forges.client import GitClient, RefsReply
+from app.forges.credentials import Account, Accounts, tokens_of
 from app.forges.exchange import origin
 from app.forges.fallback import Fallback, Way
-from app.forges.git_http import WAY as LS_REFS, GitHttp, SignIn
+from app.forges.git_http import WAY as LS_REFS, GitHttp
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
+from app.forges.probe import JustTold
 from app.forges.rest import WAY as REST
 from app.settings.types import Forge
 from app.transport import Transport
@@ -17,34 +25,162 @@ from app.transport import Transport
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What every forge's client is made with."""
+    """What every forge's client and probes are made with."""
 
     transport: Transport
     now: Callable[[], datetime]
+    just_told: JustTold = field(default_factory=JustTold, repr=False, compare=False)
+    _accounts: dict[str, Accounts] = field(default_factory=dict, repr=False, compare=False)
+
+    def accounts_of(self, forge: Forge) -> Accounts:
+        """Return a forge's credentials: the same ones for all that asks there."""
+        known = self._accounts.get(forge.name)
+        if known is None:
+            known = self._accounts[forge.name] = Accounts(forge, tokens_of(forge), now=self.now)
+        return known
 
 
-def plain_git(forge: Forge, tools: Tools) -> GitClient:
+def plain_git(forge: Forge, tools: Tools) -> Fallback:
     """Read by our own protocol, and by the git command where a server's answer is too odd."""
     ways = [git_way(forge, tools, username="git")]
-    command = LsRemote(sign_in=_sign_in(forge, "git"), ca_file=forge.ca_file)
+    command = LsRemote(ca_file=forge.ca_file)
     if command.is_available:
-        ways.append(Way(LS_REMOTE, command, after=(ForgeAnswerInvalid,)))
+        accounts = tools.accounts_of(forge)
+        signed = SignedGit(command, forge, accounts, username="git", purpose=Purpose.LS_REMOTE)
+        ways.append(Way(LS_REMOTE, signed, after=(ForgeAnswerInvalid,)))
     return Fallback(ways, now=tools.now)
 
 
 def git_way(forge: Forge, tools: Tools, *, username: str) -> Way:
     """Return the way by git's protocol; ``username`` is what goes with a token there."""
-    sign_in = _sign_in(forge, username)
-    return Way(LS_REFS, GitHttp(tools.transport, now=tools.now, sign_in=sign_in))
+    git = GitHttp(tools.transport, now=tools.now)
+    accounts = tools.accounts_of(forge)
+    signed = SignedGit(git, forge, accounts, username=username, purpose=Purpose.LS_REFS)
+    return Way(LS_REFS, signed, tells_files=False)
 
 
 def rest_way(client: GitClient, *, lag: timedelta = timedelta(0)) -> Way:
-    """Return the way by a forge's API; that a repository is empty must be borne out by git."""
-    return Way(REST, client, is_doubted=True, lag=lag)
+    """Return the way by a forge's API; that a repository is empty must be borne out by git.
+
+    Pull requests are read by git alone: an API tells them one page after the other.
+    """
+    return Way(REST, client, is_doubted=True, lag=lag, reads_pulls=False)
 
 
-def _sign_in(forge: Forge, username: str) -> SignIn | None:
-    """Let git use the forge's first token."""
-    if not forge.tokens or not forge.tokens[0]:
-        return None
-    return SignIn(origin(forge.url), username, forge.tokens[0])
+class SignedGit:
+    """Reads by git, signed in with a forge's own credential where a repository brings none.
+
+    A credential goes to the forge's own server only. One that was refused, by the API or by git, is
+    not tried again: a public repository is read without, and others fail.
+    """
+
+    def __init__(
+        self,
+        client: GitClient,
+        forge: Forge,
+        accounts: Accounts,
+        *,
+        username: str,
+        purpose: Purpose,
+    ) -> None:
+        self._client = client
+        self._accounts = accounts
+        self._origin = origin(forge.url) if forge.url and accounts.signs_in else None
+        self._username = username
+        self._purpose = purpose
+
+    def list_refs(
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
+    ) -> RefsReply:
+        """Ask once, with the credential whose turn it is."""
+        account, refused = self._account(repository, urgent=urgent)
+        if account is None:
+            return self._asked(repository, validator, timeout_s, urgent, refused)
+        secret = account.source.secret(timeout_s=timeout_s)
+        signed = self._signed(repository, secret)
+        status: int | None = None
+        account.allowance.enter()
+        try:
+            reply = self._asked(signed, validator, timeout_s, urgent, None)
+            status = HTTPStatus.OK
+        except ForgeSignInRefused as error:
+            status = HTTPStatus.UNAUTHORIZED
+            if secret is not None:
+                account.source.renew(secret)
+            raise account.allowance.refuse("git", str(error)) from error
+        finally:
+            account.allowance.leave(status, by="git")
+        return reply
+
+    def _asked(
+        self,
+        repository: Repository,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool,
+        refused: ForgeSignInRefused | None,
+    ) -> RefsReply:
+        requests = 1
+        unchanged = 0
+        try:
+            reply = self._client.list_refs(
+                repository, validator=validator, timeout_s=timeout_s, urgent=urgent
+            )
+            requests, unchanged = reply.requests, int(reply.refs is None)
+        except ForgeSignInRefused:
+            if refused is not None:
+                raise refused from None
+            raise
+        finally:
+            self._accounts.count(self._purpose, requests=requests, unchanged=unchanged)
+        return reply
+
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Ask with the credential whose turn it is."""
+        signed = self._signed_quietly(repository, timeout_s)
+        return self._client.describe(signed, change=change, timeout_s=timeout_s)
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Ask with the credential whose turn it is."""
+        signed = self._signed_quietly(repository, timeout_s)
+        return self._client.pushes(signed, since=since, timeout_s=timeout_s)
+
+    def _account(
+        self, repository: Repository, *, urgent: bool
+    ) -> tuple[Account | None, ForgeSignInRefused | None]:
+        """Return whose turn it is; if all were refused, why."""
+        if repository.credentials is not None or self._origin is None:
+            return None, None
+        if origin(repository.url) != self._origin:
+            return None, None
+        try:
+            return (
+                self._accounts.admit(
+                    repository.url, resource=Resource.GIT, urgent=urgent, by="git"
+                ),
+                None,
+            )
+        except ForgeSignInRefused as error:
+            return None, error
+
+    def _signed(self, repository: Repository, secret: Secret | None) -> Repository:
+        if secret is None:
+            return repository
+        return replace(repository, credentials=(self._username, secret))
+
+    def _signed_quietly(self, repository: Repository, timeout_s: float) -> Repository:
+        try:
+            account, _ = self._account(repository, urgent=False)
+            secret = account.source.secret(timeout_s=timeout_s) if account else None
+        except ForgeError:
+            return repository
+        return self._signed(repository, secret)

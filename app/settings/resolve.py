@@ -112,7 +112,7 @@ class ForgeFinder:
                 url=forge.url + "/",
                 host=urlsplit(forge.url).hostname,
                 path=urlsplit(forge.url).path.lstrip("/"),
-                has_token=bool(forge.tokens),
+                has_token=forge.signs_in,
             )
             for forge in by_length
             if forge.url

@@ -79,6 +79,11 @@ class Forge:
     share: float = 0.8
     ca_file: Path | None = None
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether there is a credential for its API."""
+        return any(self.tokens) or self.app is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Receiver:

@@ -14,6 +14,7 @@ from app.domain.errors import (
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
+    ForgeSignInRefused,
     ForgeUnavailable,
 )
 from app.domain.event import Event, record
@@ -172,7 +173,6 @@ def test_a_retry_after_may_be_a_date(scene: Scene) -> None:
     ("name", "words"),
     [
         ("forbidden", "Resource not accessible by integration"),
-        ("bad credentials", "Bad credentials"),
         ("not found", "no such repository"),
     ],
 )
@@ -186,6 +186,22 @@ def test_a_refusal_is_this_repositorys_alone_and_stops_no_other(
 
     assert "t0ken" not in str(caught.value)
     scene.forge.says = None
+    assert scene.poll().refs == scene.remote.refs()
+
+
+def test_a_refused_sign_in_is_tried_once_and_once_more_a_quarter_of_an_hour_later(
+    scene: Scene,
+) -> None:
+    scene.say(recorded("bad credentials"))
+
+    for _ in range(3):
+        with pytest.raises(ForgeSignInRefused, match="Bad credentials") as caught:
+            scene.poll()
+
+    assert len(scene.forge.asked) == 1
+    assert "t0ken" not in str(caught.value)
+    scene.forge.says = None
+    scene.now = NOON + timedelta(minutes=15)
     assert scene.poll().refs == scene.remote.refs()
 
 

@@ -42,22 +42,32 @@ def told(remaining: int, *, reset_at: datetime = NOON + HOUR, resource: str = "c
 
 def refusal(allowance: Allowance) -> ForgeRateLimited:
     with pytest.raises(ForgeRateLimited) as caught:
-        allowance.check()
+        allowance.admit()
     return caught.value
 
 
 def test_what_is_not_known_is_allowed(allowance: Allowance) -> None:
     allowance.learn(Reply(200, {}, b""))
 
-    allowance.check()
+    allowance.admit()
 
 
 def test_polling_uses_its_share_and_no_more(allowance: Allowance) -> None:
-    allowance.learn(told(1001))
-    allowance.check()
-    allowance.learn(told(1000))
+    allowance.learn(told(1401))
+    allowance.admit()
+    allowance.learn(told(1400))
 
     assert refusal(allowance).reset_at == NOON + HOUR
+
+
+def test_a_tenth_of_the_share_is_kept_for_what_is_urgent(allowance: Allowance) -> None:
+    allowance.learn(told(1001))
+    refusal(allowance)
+    allowance.admit(urgent=True)
+    allowance.learn(told(1000))
+
+    with pytest.raises(ForgeRateLimited):
+        allowance.admit(urgent=True)
 
 
 def test_a_new_period_is_a_new_allowance(allowance: Allowance, clock: Clock) -> None:
@@ -65,16 +75,16 @@ def test_a_new_period_is_a_new_allowance(allowance: Allowance, clock: Clock) -> 
     refusal(allowance)
 
     clock.now = NOON + HOUR
-    allowance.check()
+    allowance.admit()
     allowance.learn(told(4999, reset_at=NOON + 2 * HOUR))
-    allowance.check()
+    allowance.admit()
 
 
 def test_answers_that_overtake_one_another_do_not_raise_what_remains(
     allowance: Allowance,
 ) -> None:
-    allowance.learn(told(1000))
-    allowance.learn(told(1002))
+    allowance.learn(told(1400))
+    allowance.learn(told(1402))
     allowance.learn(told(4000, reset_at=NOON - HOUR))
 
     refusal(allowance)
@@ -83,7 +93,7 @@ def test_answers_that_overtake_one_another_do_not_raise_what_remains(
 def test_another_resources_limit_is_not_ours(allowance: Allowance) -> None:
     allowance.learn(told(0, resource="search"))
 
-    allowance.check()
+    allowance.admit()
 
 
 @pytest.mark.parametrize("odd", ["", "soon", "-1", "9" * 30, "٣"])
@@ -91,7 +101,7 @@ def test_headers_that_make_no_sense_are_passed_over(allowance: Allowance, odd: s
     reply = told(0)
     allowance.learn(Reply(200, {**reply.headers, "X-RateLimit-Reset": odd}, b""))
 
-    allowance.check()
+    allowance.admit()
 
 
 def test_a_reset_in_seconds_from_now_is_understood(allowance: Allowance) -> None:
@@ -128,7 +138,7 @@ def test_a_moment_that_no_forge_would_mean_is_no_information(
     nonsense = told(0)
     allowance.learn(Reply(200, {**nonsense.headers, "X-RateLimit-Reset": reset}, b""))
 
-    allowance.check()
+    allowance.admit()
     allowance.learn(told(0))
 
     assert refusal(allowance).reset_at == NOON + HOUR
@@ -143,6 +153,6 @@ def test_a_clock_that_was_set_back_shuts_no_forge_out_for_long(
 
     clock.now = NOON
 
-    allowance.check()
+    allowance.admit()
     allowance.learn(told(0))
     assert refusal(allowance).reset_at == NOON + HOUR
