@@ -4,14 +4,16 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from app.domain.details import MOST_COMMITS, Commit, Details, Person
+from app.domain.details import MOST_COMMITS, Commit, Person
 from app.domain.errors import ForgeError
 from app.domain.event import Event
 from app.domain.refs import is_tag
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Choices. An answer that is larger is dropped: the patches that forges send along may be endless,
 # and none of them is used.
@@ -45,13 +47,13 @@ class File:
     former: str | None = None
 
 
-def told(ask: Callable[[], Details | None]) -> Details | None:
-    """Return what was answered; None where it failed or makes no sense."""
+def told(ask: Callable[[], T | None], what: str = "change not described") -> T | None:
+    """Return what was answered; None where it failed or makes no sense, and a line in the log."""
     try:
         return ask()
     except _ODD as error:
         sort = type(error).__name__
-        log.debug("change not described", extra={"error": f"{sort}: {error}"[:300]})
+        log.debug(what, extra={"error": f"{sort}: {error}"[:300]})
         return None
 
 

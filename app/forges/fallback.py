@@ -106,7 +106,7 @@ class Fallback:
                 failure = failure or refused
                 requests += 1
                 continue
-            return replace(reply, requests=reply.requests + requests, lag=way.lag)
+            return replace(reply, requests=reply.requests + requests, lag=max(reply.lag, way.lag))
         self._forgive(repository)
         raise failure or ForgeUnavailable("there is no way to read this repository")
 

@@ -1,11 +1,18 @@
 """What a probe promises: one cheap question that covers many repositories at once."""
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.domain.plan import Probing
+from app.domain.refs import RefFilter
 from app.domain.repository import Repository
+from app.domain.snapshot import Refs
+
+# A choice: within this the poll that a probe wakes begins; later it should look for itself.
+FRESH_FOR_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +61,76 @@ class Probe(Protocol):
             ForgeError: As a git client's ``list_refs``.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """All refs of one repository, as a probe was told them ``age_s`` seconds ago."""
+
+    refs: Refs
+    age_s: float
+    default_branch: str | None = None
+    moved_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    wanted: RefFilter
+    refs: Refs
+    at: float
+    default_branch: str | None
+    moved_to: str | None
+
+
+class JustTold:
+    """Refs that probes were told moments ago, for the polls that they wake; safe for many threads.
+
+    Each is handed out once, so that the next poll looks for itself.
+
+    Args:
+        seconds: A clock that only goes forward.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}  # by repository URL, the oldest first
+
+    def keep(
+        self,
+        url: str,
+        wanted: RefFilter,
+        refs: Refs,
+        *,
+        at: float,
+        default_branch: str | None = None,
+        moved_to: str | None = None,
+    ) -> None:
+        """Keep every ref that was ``wanted``, as asked for ``at`` a moment of our clock."""
+        oldest = self._seconds() - FRESH_FOR_S
+        with self._lock:
+            self._kept.pop(url, None)
+            while self._kept and next(iter(self._kept.values())).at < oldest:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[url] = _Kept(wanted, refs, at, default_branch, moved_to)
+
+    def take(self, repository: Repository) -> Told | None:
+        """Return what was kept of a repository, if it is fresh and answers what is asked now."""
+        with self._lock:
+            kept = self._kept.pop(repository.url, None)
+        if kept is None or kept.wanted != repository.refs:
+            return None
+        age_s = self._seconds() - kept.at
+        if age_s > FRESH_FOR_S:
+            return None
+        return Told(kept.refs, age_s, kept.default_branch, kept.moved_to)
+
+
+def url_of(url: str, path: str, now: str) -> str:
+    """Return a repository's URL once its path at the forge is ``now`` another.
+
+    >>> url_of("https://git.example.com/acme/Site.git", "acme/site", "acme/web")
+    'https://git.example.com/acme/web.git'
+    """
+    at = url.lower().rfind(path.lower())
+    return url[:at] + now + url[at + len(path) :] if at >= 0 else url

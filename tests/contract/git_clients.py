@@ -4,7 +4,8 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from app.domain.details import Details
@@ -163,8 +164,9 @@ def command_ssh(root: Path, object_format: str) -> Iterator[Watch]:
 @contextlib.contextmanager
 def rest(root: Path, object_format: str, *, kind: str) -> Iterator[Watch]:
     """Read from a forge's API, which wants a token."""
-    made: dict[str, type[GitHub | GitLab | Gitea]] = {
-        "github": GitHub,
+    made: dict[str, Callable[..., GitClient]] = {
+        # The clock stands still, and so would GitHub's tags.
+        "github": partial(GitHub, tags_every=timedelta(0)),
         "gitlab": GitLab,
         "gitea": Gitea,
     }

@@ -370,7 +370,9 @@ def test_a_new_tag_is_told_with_the_branches_that_did_not_change(scene: Scene) -
     first = scene.poll()
     scene.remote.tag("v1", annotated=True)
 
+    scene.now += github.TAGS_EVERY
     second = scene.poll(first)
+    scene.now += github.TAGS_EVERY
     third = scene.poll(second)
 
     assert second.refs == scene.remote.refs()
