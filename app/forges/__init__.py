@@ -17,7 +17,7 @@ from app.domain.details import Details, Push
 from app.domain.event import Event
 from app.domain.plan import Probing
 from app.domain.repository import Repository
-from app.forges import gitea, github, gitlab
+from app.forges import gitea, github, github_probes, gitlab
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
@@ -37,7 +37,9 @@ CLIENTS: Mapping[str, Callable[[Forge, Tools], GitClient]] = {
 }
 
 # A forge's kind, and what makes its probes; None for a sort that it does not have.
-PROBES: Mapping[str, Callable[[Forge, Tools, Probing, str], Probe | None]] = {}
+PROBES: Mapping[str, Callable[[Forge, Tools, Probing, str], Probe | None]] = {
+    "github": github_probes.probe,
+}
 
 PLAIN_GIT = Forge(name="git", kind="git", url="", api_url=None)
 

@@ -1,20 +1,28 @@
 """GitHub: github.com, and GitHub Enterprise on a server of one's own."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from app.domain.allowance import Purpose
 from app.domain.details import MOST_COMMITS, Commit, Details, Push
-from app.domain.errors import ForgeDenied
+from app.domain.errors import ForgeAnswerInvalid, ForgeDenied
 from app.domain.event import Event
-from app.domain.refs import BRANCH_PREFIX, is_tag
+from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, is_tag
 from app.domain.repository import Repository
 from app.forges import commits
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.fallback import Fallback
-from app.forges.rest import Api, Listing, Pairs, project_path
+from app.forges.graphql import WAY as GRAPHQL
+from app.forges.listing import keep
+from app.forges.one_branch import KEY as ONE_BRANCH, literal_branches
+from app.forges.probe import JustTold
+from app.forges.rest import WAY, Api, Listing, Pairs, decode, next_link, project_path
 from app.forges.ways import Tools, git_way, rest_way
 from app.settings.types import Forge
 from app.transport import Transport
@@ -23,6 +31,23 @@ HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "202
 EMPTY_REPOSITORY = frozenset({409})
 USERNAME = "x-access-token"  # with which git takes a token for a password
 OBJECT_ID = 64  # hex digits of a SHA-256 id; SHA-1 has 40
+SHA_ALONE = "application/vnd.github.sha"  # the form of a commit that is nothing but its id
+# What is answered for a branch that is not there, an empty repository, or one that is gone.
+NO_BRANCH = frozenset({404, 409, 422})
+# How a list's validators begin in a reply's, by the list's name.
+BRANCHES, TAGS = "branches ", "tags "
+# X-Poll-Interval of git/matching-refs, in every recorded answer.
+TAGS_EVERY = timedelta(seconds=300)
+# What the log of pushes can be asked for, the shortest first.
+PERIODS = (
+    ("day", timedelta(days=1)),
+    ("week", timedelta(days=7)),
+    ("month", timedelta(days=28)),
+    ("quarter", timedelta(days=90)),
+    ("year", timedelta(days=365)),
+)
+MOST_LOG_PAGES = 2  # a choice: 200 pushes
+NO_LOG_FOR = timedelta(hours=1)  # a choice: how long a log that was refused is not asked for
 
 
 def client(forge: Forge, tools: Tools) -> GitClient:
@@ -36,11 +61,33 @@ def client(forge: Forge, tools: Tools) -> GitClient:
     git_first = Fallback([git, rest], now=tools.now)
     if not forge.signs_in:
         return git_first
-    return _ByTags(without=Fallback([rest, git], now=tools.now), wanted=git_first)
+    by_tags = _ByTags(without=Fallback([rest, git], now=tools.now), wanted=git_first)
+    return _AfterProbes(by_tags, tools.just_told)
+
+
+def api(
+    transport: Transport,
+    forge: Forge,
+    *,
+    now: Callable[[], datetime],
+    accounts: Accounts | None = None,
+) -> Api:
+    """Return the way to a GitHub's API, as this client and its probes take it."""
+    return Api(
+        transport,
+        forge,
+        headers=HEADERS,
+        authorize=lambda token: {"Authorization": f"Bearer {token.reveal()}"},
+        now=now,
+        accounts=accounts,
+    )
 
 
 class GitHub:
-    """Reads refs over GitHub's REST API; an unchanged list (304) costs nothing of its limit."""
+    """Reads refs over GitHub's REST API; an unchanged list (304) costs nothing of its limit.
+
+    ``tags_every`` is how long tags that were told are not asked for again.
+    """
 
     def __init__(
         self,
@@ -49,16 +96,15 @@ class GitHub:
         *,
         now: Callable[[], datetime],
         accounts: Accounts | None = None,
+        tags_every: timedelta = TAGS_EVERY,
     ) -> None:
         self._forge = forge
-        self._api = Api(
-            transport,
-            forge,
-            headers=HEADERS,
-            authorize=lambda token: {"Authorization": f"Bearer {token.reveal()}"},
-            now=now,
-            accounts=accounts,
-        )
+        self._now = now
+        self._tags_every = tags_every
+        self._api = api(transport, forge, now=now, accounts=accounts)
+        # By repository URL; only ever replaced whole, so no lock is needed.
+        self._tags: dict[str, _Tags] = {}
+        self._no_log: dict[str, datetime] = {}
 
     def list_refs(
         self,
@@ -68,19 +114,110 @@ class GitHub:
         timeout_s: float,
         urgent: bool = False,
     ) -> RefsReply:
-        """List branches, and tags where patterns want any."""
+        """Ask for the one branch that is wanted, or list branches, and tags if any are."""
+        deadline = time.monotonic() + timeout_s
+        (branch,) = literal_branches(repository.refs) or ("",)
+        # A list's validator says that the branch was not there the last time.
+        has_list = any(name.startswith(BRANCHES) for name in validator)
+        asked = 0
+        if branch and not has_list:
+            reply, asked = self._one_branch(repository, branch, validator, timeout_s, urgent=urgent)
+            if reply is not None:
+                return reply
+        left = max(0.01, deadline - time.monotonic())
+        reply = self._list(repository, validator, left, urgent=urgent)
+        target = reply.refs.get(BRANCH_PREFIX + branch) if branch and reply.refs else None
+        known = {ONE_BRANCH + branch: target} if target else reply.validator
+        return replace(reply, validator=known, requests=reply.requests + asked)
+
+    def _one_branch(
+        self,
+        repository: Repository,
+        branch: str,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> tuple[RefsReply | None, int]:
+        """Ask for one branch, whose ETag is its commit's id; count what it took.
+
+        The reply is None where the branch is not there: only the list tells why.
+        """
+        call = self._api.call(repository, timeout_s, urgent=urgent, purpose=Purpose.ONE_BRANCH)
+        known = validator.get(ONE_BRANCH + branch, "")
+        url = f"{self._root(repository)}/commits/heads/{quote(branch)}"
+        etag = f'"{known}"' if known else ""
+        reply = call.get(url, etag=etag, accept=SHA_ALONE, also=NO_BRANCH)
+        if reply.status == HTTPStatus.NOT_MODIFIED:
+            return RefsReply(None, WAY, dict(validator), requests=call.requests), call.requests
+        if reply.status != HTTPStatus.OK:
+            return None, call.requests
+        if len(reply.body) > OBJECT_ID:
+            raise ForgeAnswerInvalid("GitHub answered more than the commit's id it was asked for")
+        target = reply.body.decode("ascii", "replace")
+        refs = keep([(BRANCH_PREFIX + branch, target)], repository)
+        told = RefsReply(refs, WAY, {ONE_BRANCH + branch: target}, requests=call.requests)
+        return told, call.requests
+
+    def _list(
+        self,
+        repository: Repository,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> RefsReply:
+        deadline = time.monotonic() + timeout_s
         root = self._root(repository)
         listings = []
         if repository.refs.branches:
             # Not git/matching-refs: GitHub wants 300 s between two questions there.
             url = f"{root}/branches?per_page=100"
             listings.append(Listing("branches", url, branches, empty_statuses=EMPTY_REPOSITORY))
-        if repository.refs.tags:
-            url = f"{root}/git/matching-refs/tags?per_page=100"
-            listings.append(Listing("tags", url, tags, empty_statuses=EMPTY_REPOSITORY))
-        return self._api.list_refs(
+        if not repository.refs.tags:
+            return self._api.list_refs(
+                repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
+            )
+        kept = self._tags.get(repository.url)
+        if kept is not None and kept.asked_at <= self._now() < kept.asked_at + self._tags_every:
+            reply = self._with_kept(repository, listings, kept, validator, timeout_s, urgent=urgent)
+            if reply is not None:
+                return reply
+            timeout_s = max(0.01, deadline - time.monotonic())
+        asked = _Tags(self._now(), kept.refs if kept else None)
+        url = f"{root}/git/matching-refs/tags?per_page=100"
+        listings.append(Listing("tags", url, asked.read, empty_statuses=EMPTY_REPOSITORY))
+        reply = self._api.list_refs(
             repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
+        self._tags[repository.url] = asked
+        return reply
+
+    def _with_kept(
+        self,
+        repository: Repository,
+        listings: Sequence[Listing],
+        kept: "_Tags",
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> RefsReply | None:
+        """Ask for branches alone, and tell the tags as they were; None where nobody knows them."""
+        of_tags = {name: etag for name, etag in validator.items() if name.startswith(TAGS)}
+        reply = RefsReply(None if of_tags else {}, WAY, dict(validator), requests=0)
+        if listings:
+            reply = self._api.list_refs(
+                repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
+            )
+        age = self._now() - kept.asked_at
+        if reply.refs is None:
+            return replace(reply, lag=age)
+        if kept.refs is None:
+            return None
+        refs = {**reply.refs, **keep(kept.refs, repository)}
+        known = {**reply.validator, **of_tags} if reply.validator and of_tags else {}
+        return replace(reply, refs=refs, validator=known, lag=age)
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float
@@ -91,8 +228,39 @@ class GitHub:
     def pushes(
         self, repository: Repository, *, since: datetime, timeout_s: float
     ) -> tuple[Push, ...] | None:
-        """Return None: nothing is asked yet."""
-        return None
+        """Read GitHub's own log: one request, rarely two."""
+        denied_at = self._no_log.get(repository.url)
+        if denied_at is not None and denied_at <= self._now() < denied_at + NO_LOG_FOR:
+            return None
+        return commits.told(
+            lambda: self._pushes(repository, since, timeout_s), "log of pushes not read"
+        )
+
+    def _pushes(
+        self, repository: Repository, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...]:
+        call = self._api.call(
+            repository, timeout_s, limit_bytes=commits.LIMIT_BYTES, purpose=Purpose.ACTIVITY
+        )
+        # The moments of the log are whole seconds.
+        since = since.replace(microsecond=0)
+        ago = self._now() - since
+        period = next((f"&time_period={name}" for name, length in PERIODS if ago < length), "")
+        url = f"{self._root(repository)}/activity?per_page=100{period}"
+        found: dict[int, Push] = {}
+        for _ in range(MOST_LOG_PAGES):
+            try:
+                reply = call.get(url)
+            except ForgeDenied:
+                self._no_log[repository.url] = self._now()
+                raise
+            page = [(item["id"], push(item)) for item in decode(reply)]
+            found |= {id_: one for id_, one in page if one.at >= since}
+            following = next_link(reply.headers)
+            if not following or not page or page[-1][1].at < since:
+                break
+            url = call.next_url(url, following)
+        return tuple(sorted(found.values(), key=lambda one: one.at))
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)
@@ -112,6 +280,19 @@ class GitHub:
         return f"{self._api.base}/repos/{quote(owner, safe='')}/{quote(name, safe='')}"
 
 
+@dataclass(slots=True)
+class _Tags:
+    """A repository's tags as they were told; None: they had not changed, and nobody knows."""
+
+    asked_at: datetime
+    refs: Pairs | None = None
+
+    def read(self, items: list[Any]) -> Pairs:
+        """Keep what is taken apart."""
+        self.refs = tags(items)
+        return self.refs
+
+
 def branches(items: list[Any]) -> Pairs:
     """Take a page of ``/branches`` apart."""
     return [(BRANCH_PREFIX + item["name"], item["commit"]["sha"]) for item in items]
@@ -120,6 +301,20 @@ def branches(items: list[Any]) -> Pairs:
 def tags(items: list[Any]) -> Pairs:
     """Take ``/git/matching-refs/tags`` apart: the id is the tag object's own."""
     return [(item["ref"], item["object"]["sha"]) for item in items]
+
+
+def push(item: Mapping[str, Any]) -> Push:
+    """Read one line of the log of pushes."""
+    who = login(item.get("actor"))
+    return Push(
+        ref=commits.text(item["ref"], LONGEST_REF),
+        before=commits.text(item["before"], OBJECT_ID),
+        after=commits.text(item["after"], OBJECT_ID),
+        at=commits.moment(item["timestamp"]),
+        # GitHub tells nobody's address here.
+        pusher=commits.person(who, "", who) if who else None,
+        forced=item["activity_type"] == "force_push",
+    )
 
 
 def compared(found: Mapping[str, Any], change: Event) -> Details:
@@ -160,6 +355,53 @@ def files(items: Sequence[Mapping[str, Any]]) -> list[commits.File]:
         commits.File(item["status"], item["filename"], item.get("previous_filename"))
         for item in items
     ]
+
+
+class _AfterProbes:
+    """Tells what a probe was told a moment ago, and asks a client for all else."""
+
+    def __init__(self, client: "_ByTags", just_told: JustTold) -> None:
+        self._client = client
+        self._just_told = just_told
+
+    def list_refs(
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
+    ) -> RefsReply:
+        """Ask nobody where a probe has just been told; who waits wants to know what is now."""
+        told = self._just_told.take(repository)
+        if told is None or urgent:
+            return self._client.list_refs(
+                repository, validator=validator, timeout_s=timeout_s, urgent=urgent
+            )
+        return RefsReply(
+            keep(told.refs.items(), repository),
+            GRAPHQL,
+            default_branch=told.default_branch,
+            requests=0,
+            lag=timedelta(seconds=told.age_s),
+            moved_to=told.moved_to,
+        )
+
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Ask the client."""
+        return self._client.describe(repository, change=change, timeout_s=timeout_s)
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Ask the client."""
+        return self._client.pushes(repository, since=since, timeout_s=timeout_s)
+
+    def way_of(self, repository: Repository) -> str:
+        """Return how the client would read."""
+        return self._client.way_of(repository)
 
 
 class _ByTags:

@@ -1,27 +1,47 @@
 """GitLab: gitlab.com, and GitLab on a server of one's own."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+from app.domain.allowance import Purpose
 from app.domain.details import Commit, Details, Push
 from app.domain.event import Event
-from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_tag
+from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, TAG_PREFIX, is_tag, zeros
 from app.domain.repository import Repository
 from app.forges import commits
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.fallback import Fallback
-from app.forges.rest import Api, Listing, Pairs, project_path
+from app.forges.listing import keep
+from app.forges.one_branch import KEY as ONE_BRANCH, literal_branches
+from app.forges.rest import (
+    WAY,
+    Api,
+    Listing,
+    Pairs,
+    decode,
+    next_link,
+    project_path,
+    taken_apart,
+)
 from app.forges.ways import Tools, git_way, rest_way
 from app.settings.types import Forge
-from app.transport import Transport
+from app.transport import Reply, Transport
 
 # GitLab keeps its list of branches for 30 s and 5 more (cache_action_if in lib/api/branches.rb).
 LAG = timedelta(seconds=35)
 USERNAME = "oauth2"  # with which git takes a token for a password
 OBJECT_ID = 64  # hex digits of a SHA-256 id; SHA-1 has 40
+# A choice: up to so many branches are asked for one by one rather than listed.
+MOST_ALONE = 5
+NO_BRANCH = frozenset({404})  # also where there is no such project
+BRANCHES = "branches "  # how the list's validators begin in a reply's
+MOST_LOG_PAGES = 2  # a choice: 200 pushes
 
 
 def client(forge: Forge, tools: Tools) -> GitClient:
@@ -30,7 +50,7 @@ def client(forge: Forge, tools: Tools) -> GitClient:
     if forge.api_url is None:
         return Fallback([git], now=tools.now)
     rest = rest_way(
-        GitLab(tools.transport, forge, now=tools.now, accounts=tools.accounts_of(forge)), lag=LAG
+        GitLab(tools.transport, forge, now=tools.now, accounts=tools.accounts_of(forge))
     )
     return Fallback([git, rest], now=tools.now)
 
@@ -38,7 +58,8 @@ def client(forge: Forge, tools: Tools) -> GitClient:
 class GitLab:
     """Reads refs over GitLab's REST API.
 
-    GitLab keeps its list of branches for 30 s, so this is never as quick as asking its git.
+    GitLab keeps its list of branches for 30 s, so this is never as quick as asking its git. Single
+    branches it does not keep: where few are watched by their names, they are asked for alone.
     """
 
     def __init__(
@@ -67,7 +88,74 @@ class GitLab:
         timeout_s: float,
         urgent: bool = False,
     ) -> RefsReply:
-        """List branches, and tags where patterns want any."""
+        """Ask for the few branches that are wanted, or list branches, and tags if any are."""
+        deadline = time.monotonic() + timeout_s
+        names = literal_branches(repository.refs, most=MOST_ALONE)
+        # A list's validator says that one of them was not there the last time.
+        has_list = any(name.startswith(BRANCHES) for name in validator)
+        asked = 0
+        if names and not has_list:
+            reply, asked = self._alone(repository, names, validator, timeout_s, urgent=urgent)
+            if reply is not None:
+                return reply
+        left = max(0.01, deadline - time.monotonic())
+        reply = self._list(repository, validator, left, urgent=urgent)
+        refs = reply.refs or {}
+        is_all_there = bool(names) and all(BRANCH_PREFIX + name in refs for name in names)
+        known = {} if is_all_there else reply.validator
+        return replace(reply, validator=known, requests=reply.requests + asked, lag=LAG)
+
+    def _alone(
+        self,
+        repository: Repository,
+        names: Sequence[str],
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> tuple[RefsReply | None, int]:
+        """Ask for each branch by its name; count what it took.
+
+        The reply is None where one is not there: only the list tells why.
+        """
+        call = self._api.call(repository, timeout_s, urgent=urgent, purpose=Purpose.ONE_BRANCH)
+        root = self._root(repository)
+        urls = {name: f"{root}/branches/{quote(name, safe='')}" for name in names}
+        known = {name: validator.get(ONE_BRANCH + name, "") for name in names}
+        replies: dict[str, Reply] = {}
+        if all(known.values()):
+            for name, url in urls.items():
+                reply = call.get(url, etag=known[name], also=NO_BRANCH)
+                if reply.status != HTTPStatus.NOT_MODIFIED:
+                    replies[name] = reply
+                    break
+            else:
+                return RefsReply(None, WAY, dict(validator), requests=call.requests), call.requests
+        items = []
+        etags = {}
+        for name, url in urls.items():
+            reply = replies.get(name) or call.get(url, also=NO_BRANCH)
+            if reply.status != HTTPStatus.OK:
+                return None, call.requests
+            items.append(decode(reply))
+            etags[ONE_BRANCH + name] = reply.headers.get("ETag", "")
+        told = RefsReply(
+            keep(taken_apart(branches, items), repository),
+            WAY,
+            etags if all(etags.values()) else {},
+            default_branch(items),
+            call.requests,
+        )
+        return told, call.requests
+
+    def _list(
+        self,
+        repository: Repository,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> RefsReply:
         root = self._root(repository)
         listings = []
         if repository.refs.branches:
@@ -89,8 +177,35 @@ class GitLab:
     def pushes(
         self, repository: Repository, *, since: datetime, timeout_s: float
     ) -> tuple[Push, ...] | None:
-        """Return None: nothing is asked yet."""
-        return None
+        """Read the project's events that are pushes: one request, rarely two."""
+        return commits.told(
+            lambda: self._pushes(repository, since, timeout_s), "log of pushes not read"
+        )
+
+    def _pushes(
+        self, repository: Repository, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...]:
+        call = self._api.call(
+            repository, timeout_s, limit_bytes=commits.LIMIT_BYTES, purpose=Purpose.ACTIVITY
+        )
+        project = self._root(repository).removesuffix("/repository")
+        # GitLab takes a day here, and tells what came after it; whose midnight it means is open.
+        day = (since - timedelta(days=2)).date().isoformat()
+        url = f"{project}/events?action=pushed&after={day}&sort=desc&per_page=100"
+        found: dict[int, Push] = {}
+        for _ in range(MOST_LOG_PAGES):
+            reply = call.get(url)
+            items = decode(reply)
+            moments = [commits.moment(item["created_at"]) for item in items]
+            for item, at in zip(items, moments, strict=True):
+                one = push(item, at) if at >= since else None
+                if one is not None:
+                    found[item["id"]] = one
+            following = next_link(reply.headers)
+            if not following or not moments or moments[-1] < since:
+                break
+            url = call.next_url(url, following)
+        return tuple(sorted(found.values(), key=lambda one: one.at))
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)
@@ -124,6 +239,25 @@ def branches(items: list[Any]) -> Pairs:
 def tags(items: list[Any]) -> Pairs:
     """Take a page of ``/repository/tags`` apart: ``target`` is the tag object's own id."""
     return [(TAG_PREFIX + item["name"], item["target"]) for item in items]
+
+
+def push(item: Mapping[str, Any], at: datetime) -> Push | None:
+    """Read one event; None where it tells of many refs at once, which GitLab does not name."""
+    data = item["push_data"]
+    before, after, name = data["commit_from"], data["commit_to"], data["ref"]
+    if not name or not (before or after):
+        return None
+    author = item.get("author") or {}
+    who = author.get("username") or item.get("author_username")
+    prefix = TAG_PREFIX if data["ref_type"] == "tag" else BRANCH_PREFIX
+    return Push(
+        ref=commits.text(prefix + name, LONGEST_REF),
+        before=commits.text(before or zeros(after), OBJECT_ID),
+        after=commits.text(after or zeros(before), OBJECT_ID),
+        at=at,
+        # GitLab tells nobody's address here, nor whether a push was forced.
+        pusher=commits.person(author.get("name") or who, "", who) if who else None,
+    )
 
 
 def compared(found: Mapping[str, Any], change: Event) -> Details:

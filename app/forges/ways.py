@@ -17,6 +17,7 @@ from app.forges.exchange import origin
 from app.forges.fallback import Fallback, Way
 from app.forges.git_http import WAY as LS_REFS, GitHttp
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
+from app.forges.probe import JustTold
 from app.forges.rest import WAY as REST
 from app.settings.types import Forge
 from app.transport import Transport
@@ -28,6 +29,7 @@ class Tools:
 
     transport: Transport
     now: Callable[[], datetime]
+    just_told: JustTold = field(default_factory=JustTold, repr=False, compare=False)
     _accounts: dict[str, Accounts] = field(default_factory=dict, repr=False, compare=False)
 
     def accounts_of(self, forge: Forge) -> Accounts:
