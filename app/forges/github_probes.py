@@ -213,7 +213,7 @@ class OwnerListing:
             walk.listed += listed
             following = next_link(reply.headers)
             walk.is_whole = not following
-            is_all_news = bool(self._newest and listed) and listed[-1].pushed_at >= self._newest
+            is_all_news = bool(self._newest and listed) and listed[-1].pushed_at > self._newest
             if not following or not (is_all_news or self._missing(walk, wanted, sought)):
                 break
             url = call.next_url(url, following)
@@ -476,7 +476,19 @@ def _facts(forge: Forge, url: str, name: str, told: "_Listed | graphql.Told") ->
     """Return what was told of a repository that is configured as ``name``, in lower case."""
     is_renamed = told.full_name.lower() != name
     moved_to = url_of(url, name, told.full_name) if is_renamed else None
-    return Facts(moved_to, is_archived=told.is_archived, is_disabled=told.is_disabled)
+    return Facts(
+        moved_to,
+        is_archived=told.is_archived,
+        is_disabled=told.is_disabled,
+        pushed_at=_moment(told.pushed_at),
+    )
+
+
+def _moment(pushed_at: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(pushed_at or "", PUSHED_AT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _is_warm(pushed_at: str | None, told_at: datetime | None) -> bool:

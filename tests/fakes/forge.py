@@ -9,12 +9,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from app.domain.secret import Secret
 from app.settings.types import Forge as ForgeSettings
-from tests.fakes import forge_history
+from tests.fakes import forge_history, graphql
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.git_server import FaultyHandler, LoopbackService
 
@@ -22,6 +24,8 @@ Answer = tuple[int, list[tuple[str, str]], bytes]
 
 ROOTS = {"github": "", "gitlab": "/api/v4", "gitea": "/api/v1"}
 COMPARE = re.compile(r"/compare/(\w+)\.\.\.(\w+)")
+OWNED = re.compile(r"/(?:(orgs|users)/([^/]+)|(user))/repos")
+LONG_AGO = "2026-01-01T00:00:00Z"  # when a repository was pushed to, unless a test says otherwise
 FAR_FUTURE_S = 4_000_000_000  # when the allowance is new again, unless a test says otherwise
 
 
@@ -55,6 +59,8 @@ class Handler(FaultyHandler):
         forge.asked.append({name.lower(): text for name, text in self.headers.items()})
         if forge.says is not None:
             return forge.says
+        if self.command == "POST":
+            return forge.respond_to_query(self.headers, body)
         return forge.respond(self.path, self.headers)
 
 
@@ -67,6 +73,13 @@ class Forge(LoopbackService):
     before it is answered, so that a test can change something between two pages. ``asked`` keeps
     the headers of every request; ``paths`` and ``statuses`` those of what ``says`` did not replace.
     ``compares`` is false for a Gitea before 1.21.
+
+    Of GitHub, by owner/name: ``pushed_at`` is when a repository was pushed to, ``numbers`` what it
+    is known by for good, ``private`` which only its owner ``login`` sees, ``archived`` what nobody
+    can push to, ``logs`` its log of pushes, the newest first. ``organisations`` are the owners that
+    are no users. ``date`` is what answers are dated. A query for more than ``most_asked``
+    repositories is given up; ``queries`` keeps how many each asked for, ``ailing`` the errors that
+    are told of some.
     """
 
     handler = Handler
@@ -83,6 +96,17 @@ class Forge(LoopbackService):
         self.compares = True
         self.says: Answer | None = None
         self.on_request: Callable[[str], None] = lambda _: None
+        self.pushed_at: dict[str, str] = {}
+        self.numbers: dict[str, int] = {}
+        self.private: set[str] = set()
+        self.archived: set[str] = set()
+        self.logs: dict[str, list[dict[str, Any]]] = {}
+        self.organisations: set[str] = set()
+        self.login: str | None = None
+        self.date: datetime | None = None
+        self.most_asked = 100
+        self.queries: list[int] = []
+        self.ailing: dict[str, str] = {}
         self.asked: list[dict[str, str]] = []
         self.paths: list[str] = []
         self.statuses: list[int] = []
@@ -104,14 +128,110 @@ class Forge(LoopbackService):
         status, more, body = self._answer(path, headers)
         more = [("Content-Type", "application/json; charset=utf-8"), *more]
         if self.kind != "gitea" and status == 200:
-            etag = hashlib.sha256(body).hexdigest()
+            # Of the form that is nothing but a commit's id, the tag is that very id.
+            is_sha = headers.get("Accept", "").endswith(".sha")
+            etag = body.decode() if is_sha else hashlib.sha256(body).hexdigest()
             known = headers.get("If-None-Match", "").removeprefix("W/")
             if known == f'"{etag}"':
                 # As recorded: the 304 tells the tag without the W/ that the 200 had.
                 status, body = 304, b""
             more.append(("ETag", f'{"" if status == 304 else "W/"}"{etag}"'))
         self.statuses.append(status)
+        if self.date is not None:
+            more.append(("Date", format_datetime(self.date, usegmt=True)))
         return status, more + self._limits(status), body
+
+    def respond_to_query(self, headers: Any, body: bytes) -> Answer:
+        """Carry out a GraphQL query."""
+        if refused := self._refuse(headers):
+            return refused
+        found = json.loads(body)
+        query = graphql.read(found["query"])
+        asked = [one for one in query.selections if one.name == "repository"]
+        self.queries.append(len(asked))
+        if len(asked) > self.most_asked:
+            return self._say(502, "Server Error")
+        execution = graphql.Execution(query, found["variables"], self._types())
+        data = execution.run(graphql.Node("Query", None))
+        answer = {"data": data} | ({"errors": execution.errors} if execution.errors else {})
+        dated = [("Date", format_datetime(self.date, usegmt=True))] if self.date else []
+        return 200, dated, json.dumps(answer).encode()
+
+    def _types(self) -> dict[str, dict[str, graphql.Resolve]]:
+        limit = {"cost": 1, "limit": 5000, "remaining": 4999, "nodeCount": 1, "resetAt": LONG_AGO}
+        return {
+            "Query": {
+                "rateLimit": lambda *_: graphql.Node("RateLimit", limit),
+                "repository": lambda _, wanted: self._named(wanted),
+            },
+            "RateLimit": {name: lambda v, _, n=name: v[n] for name in limit},  # type: ignore[misc]
+            "Repository": {
+                "databaseId": lambda name, _: self._number(name),
+                "nameWithOwner": lambda name, _: name,
+                "pushedAt": lambda name, _: self.pushed_at.get(name, LONG_AGO),
+                "isArchived": lambda name, _: name in self.archived,
+                "isDisabled": lambda *_: False,
+                "defaultBranchRef": lambda *_: graphql.Node("Ref", Ref("main", "", "", "")),
+                "refs": self._connection,
+            },
+            "RefConnection": {
+                "totalCount": lambda page, _: page[1],
+                "pageInfo": lambda page, _: graphql.Node("PageInfo", page[1] > len(page[0])),
+                "nodes": lambda page, _: [graphql.Node("Ref", ref) for ref in page[0]],
+            },
+            "PageInfo": {"hasNextPage": lambda is_more, _: is_more},
+            "Ref": {
+                "name": lambda ref, _: ref.name,
+                "target": lambda ref, _: graphql.Node("GitObject", ref.target),
+            },
+            "GitObject": {"oid": lambda target, _: target},
+        }
+
+    def _named(self, wanted: Any) -> Any:
+        name = f"{wanted['owner']}/{wanted['name']}"
+        name = self.renamed.get(name, name)
+        error = self.ailing.get(name, "" if name in self.repositories else "NOT_FOUND")
+        if error:
+            return {"type": error, "message": f"Could not resolve to {name}."}
+        return graphql.Node("Repository", name)
+
+    def _connection(self, name: str, wanted: Any) -> graphql.Node:
+        refs = list_refs(self.repositories[name], wanted["refPrefix"])
+        cut = len(wanted["refPrefix"])
+        page = [Ref(ref.name[cut:], ref.sort, ref.target, ref.commit) for ref in refs]
+        return graphql.Node("RefConnection", (page[: wanted["first"]], len(page)))
+
+    def _number(self, name: str) -> int:
+        return self.numbers.setdefault(name, len(self.numbers) + 1)
+
+    def _owned(self, path: str, match: re.Match[str], query: dict[str, str]) -> Answer:
+        """List an owner's repositories, the newest push first."""
+        sort, owner, own = match.groups()
+        owner = unquote(owner or self.login or "")
+        if (sort == "orgs") != (owner in self.organisations) and not own:
+            return self._say(404, "Not Found") if sort == "orgs" else (200, [], b"[]")
+        names = [
+            name
+            for name in self.repositories
+            if name.startswith(f"{owner}/") and (own or sort == "orgs" or name not in self.private)
+        ]
+        names.sort(key=lambda name: self.pushed_at.get(name, LONG_AGO), reverse=True)
+        size, page = int(query.get("per_page", 30)), int(query.get("page", 1))
+        items = [
+            {
+                "id": self._number(name),
+                "full_name": name,
+                "pushed_at": self.pushed_at.get(name, LONG_AGO),
+                "archived": name in self.archived,
+                "disabled": False,
+            }
+            for name in names[(page - 1) * size : page * size]
+        ]
+        following = {**query, "page": str(page + 1)}
+        told = "&".join(f"{key}={text}" for key, text in following.items())
+        is_more = len(names) > page * size
+        link = [("Link", f'<{self.address}{path}?{told}>; rel="next"')] if is_more else []
+        return 200, link, json.dumps(items).encode()
 
     def _limits(self, status: int) -> list[tuple[str, str]]:
         if self.kind == "gitea":
@@ -126,6 +246,9 @@ class Forge(LoopbackService):
         if refused := self._refuse(headers):
             return refused
         parts = urlsplit(path.removeprefix(ROOTS[self.kind]))
+        if self.kind == "github" and (match := OWNED.fullmatch(parts.path)):
+            pairs = parse_qs(parts.query)
+            return self._owned(parts.path, match, {key: texts[-1] for key, texts in pairs.items()})
         found = self._find(parts.path)
         if found is None:
             return self._say(404, "Not Found")
@@ -138,6 +261,10 @@ class Forge(LoopbackService):
         if repository is None:
             return self._say(404, "Not Found")
         query = {key: texts[-1] for key, texts in parse_qs(parts.query).items()}
+        if rest == "/activity":
+            return self._paged(self.logs.get(name, []), parts.path, query)
+        if rest.startswith("/commits/") and headers.get("Accept", "").endswith(".sha"):
+            return self._sha_alone(repository, unquote(rest.removeprefix("/commits/")))
         answer = getattr(self, f"_{self.kind}")(repository, rest, query, parse_qs(parts.query))
         if isinstance(answer, list):
             return self._paged(answer, parts.path, query)
@@ -234,6 +361,14 @@ class Forge(LoopbackService):
             return self._say(422, f"No commit found for SHA: {name}")
         files = forge_history.github_files(forge_history.own_files(repository, commit))
         return forge_history.github_commit(commit, html=self.address) | {"files": files}
+
+    def _sha_alone(self, repository: GitRepository, name: str) -> Answer:
+        if not repository.refs():
+            return self._say(409, "Git Repository is empty.")
+        commit = forge_history.find_commit(repository, f"refs/{name}")
+        if commit is None:
+            return self._say(422, f"No commit found for SHA: {name}")
+        return 200, [], commit.sha.encode()
 
     def _gitlab(
         self,
