@@ -38,14 +38,28 @@ class Remote:
         'tektoncd/pipeline'
         >>> parse_remote("/srv/git/site.git").default_name
         'site'
+        >>> parse_remote("https://dev.azure.com/acme/web/_git/site").default_name
+        'acme/web/site'
         """
         parts = [p for p in re.split(r"[/\\]", self.path.removesuffix("/")) if p]
+        if self.scheme != "file":
+            parts = self._without_marks(parts)
         if parts and parts[-1] == ".git":  # a work tree's own repository
             parts.pop()
         if not parts:
             return self.host or "repository"
         parts[-1] = parts[-1].removesuffix(".git") or parts[-1]
         return parts[-1] if self.scheme == "file" else "/".join(parts)
+
+    def _without_marks(self, parts: list[str]) -> list[str]:
+        """Leave out what is in a path for Azure DevOps or Bitbucket Server, not for people."""
+        if self.scheme == "ssh" and self.host in AZURE_SSH_HOSTS and parts[:1] == ["v3"]:
+            return parts[1:]
+        if parts[:1] == ["scm"] and len(parts) == 3:  # noqa: PLR2004 - scm, a project and a name
+            return parts[1:]
+        if "_git" in parts[:-1]:
+            return [part for part in parts if part not in AZURE_MARKS]
+        return parts
 
 
 def parse_remote(text: str) -> Remote:

@@ -17,7 +17,16 @@ from app.domain.details import Details, Push
 from app.domain.event import Event
 from app.domain.plan import Probing
 from app.domain.repository import Repository
-from app.forges import gitea, github, github_probes, gitlab
+from app.forges import (
+    azure,
+    bitbucket,
+    bitbucket_server,
+    gitea,
+    github,
+    github_probes,
+    gitlab,
+    gogs,
+)
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
@@ -33,6 +42,10 @@ CLIENTS: Mapping[str, Callable[[Forge, Tools], GitClient]] = {
     "github": github.client,
     "gitlab": gitlab.client,
     "gitea": gitea.client,
+    "gogs": gogs.client,
+    "bitbucket": bitbucket.client,
+    "bitbucket-server": bitbucket_server.client,
+    "azure": azure.client,
     "git": plain_git,
 }
 

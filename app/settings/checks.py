@@ -13,6 +13,7 @@ from app.settings.document import KeyPath
 from app.settings.fields import MISSING, nearest
 from app.settings.reading import Fault
 from app.settings.resolve import PUBLIC, forge_kind, forge_url, repository_name
+from app.settings.schema import KINDS
 from app.settings.units import format_duration
 
 # Suffixes of the API's routes for one repository; a name that ends in one could not be asked for.
@@ -70,7 +71,8 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
             )
         kind, url = forge_kind(name, entry), forge_url(name, entry)
         if kind is None:
-            yield Fault((*path, "kind"), f"{MISSING}; write github, gitlab, gitea or git")
+            kinds = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
+            yield Fault((*path, "kind"), f"{MISSING}; write {kinds}")
         elif url is None:
             yield Fault((*path, "url"), f"{MISSING}; write the server's https://HOST")
         elif url in seen:
@@ -84,6 +86,8 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
         app = entry.get("app")
         if app and not (app.get("key") or app.get("key_file")):
             yield Fault((*path, "app", "key_file"), MISSING)
+        if app and kind not in {None, "github"}:
+            yield Fault((*path, "app"), "is GitHub's alone; sign in with a token", at_key=True)
 
 
 def _receivers(receivers: Mapping[str, Any]) -> Iterator[Fault]:

@@ -5,20 +5,46 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from app.domain.delivery import RetryPolicy
 from app.domain.errors import Mistake
 from app.domain.refs import RefFilter
-from app.domain.repository import Remote, Repository
+from app.domain.repository import AZURE_SSH_HOSTS, Remote, Repository
 from app.domain.secret import Secret
 from app.settings import types
 from app.settings.schema import KINDS
 
-# Known without an entry. GitHub has its API on a host of its own, the others below their URL.
-PUBLIC = {"github": "https://github.com", "gitlab": "https://gitlab.com"}
-_PUBLIC_GITHUB_API = "https://api.github.com"
-_API_PATHS = {"github": "/api/v3", "gitlab": "/api/v4", "gitea": "/api/v1"}
+# Known without an entry.
+PUBLIC = {
+    "github": "https://github.com",
+    "gitlab": "https://gitlab.com",
+    "bitbucket": "https://bitbucket.org",
+    "azure": "https://dev.azure.com",
+}
+# Two of them have their API on a host of its own, the others below their URL.
+_PUBLIC_APIS = {
+    "https://github.com": "https://api.github.com",
+    "https://bitbucket.org": "https://api.bitbucket.org/2.0",
+}
+_API_PATHS = {
+    "github": "/api/v3",
+    "gitlab": "/api/v4",
+    "gitea": "/api/v1",
+    "gogs": "/api/v1",
+    "bitbucket": "/2.0",
+    "bitbucket-server": "/rest/api/1.0",
+    "azure": "",
+}
+# Hosts that are only for ssh, and the forge's own.
+_SSH_HOSTS = {
+    "ssh.github.com": "github.com",
+    "altssh.gitlab.com": "gitlab.com",
+    "altssh.bitbucket.org": "bitbucket.org",
+    "ssh.dev.azure.com": "dev.azure.com",
+}
+# Their URLs for cloning name who clones, or the organisation; that is no token.
+_NAME_WITHOUT_PASSWORD = frozenset({"azure", "bitbucket", "bitbucket-server"})
 
 # What serves every repository that no other forge does.
 PLAIN_GIT = types.Forge(name="git", kind="git", url="", api_url=None)
@@ -60,7 +86,7 @@ def repository_name(entry: Mapping[str, Any]) -> str:
     if name:
         return name
     remote: Remote = entry["url"]
-    return re.sub(r"[^\w.+~@/-]+", "-", remote.default_name)
+    return re.sub(r"[^\w.+~@/-]+", "-", unquote(remote.default_name))
 
 
 def forge_url(name: str, entry: Mapping[str, Any]) -> str | None:
@@ -99,6 +125,7 @@ class ForgeFinder:
     @dataclass(frozen=True, slots=True)
     class _Place:
         name: str
+        kind: str
         url: str
         host: str | None
         path: str
@@ -109,6 +136,7 @@ class ForgeFinder:
         self._places = [
             self._Place(
                 name=forge.name,
+                kind=forge.kind,
                 url=forge.url + "/",
                 host=urlsplit(forge.url).hostname,
                 path=urlsplit(forge.url).path.lstrip("/"),
@@ -120,15 +148,38 @@ class ForgeFinder:
 
     def name(self, remote: Remote) -> str:
         """Return the forge's name."""
+        place = self._find(remote)
+        return place.name if place else PLAIN_GIT.name
+
+    def takes_names_for_credentials(self, remote: Remote) -> bool:
+        """Tell whether a name without a password in a URL may be a token."""
+        place = self._find(remote)
+        return place is None or place.kind not in _NAME_WITHOUT_PASSWORD
+
+    def _find(self, remote: Remote) -> _Place | None:
+        is_ssh = remote.scheme == "ssh"
+        host, path = _as_over_http(remote) if is_ssh else ("", "")
         for place in self._places:
-            if remote.scheme == "ssh":
-                is_there = place.has_token and remote.host == place.host
-                is_below = remote.path.startswith(place.path)
+            if not is_ssh:
+                is_it = remote.url.startswith(place.url)
             else:
-                is_there = is_below = remote.url.startswith(place.url)
-            if is_there and is_below:
-                return place.name
-        return PLAIN_GIT.name
+                # Over ssh, Bitbucket Server knows nothing of the path that it has over HTTP.
+                is_below = place.kind == "bitbucket-server" or path.startswith(place.path)
+                is_it = place.has_token and host == place.host and is_below
+            if is_it:
+                return place
+        return None
+
+
+def _as_over_http(remote: Remote) -> tuple[str, str]:
+    """Return the host and path over HTTP of a remote over ssh, where those are others."""
+    host, path = _SSH_HOSTS.get(remote.host, remote.host), remote.path
+    if remote.host in AZURE_SSH_HOSTS:
+        path = path.removeprefix("v3/")
+        if host != "dev.azure.com":
+            organisation, _, path = path.partition("/")
+            host = f"{organisation.lower()}.visualstudio.com"
+    return host, path
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +194,8 @@ class _Choices:
     def repository(self, entry: Mapping[str, Any]) -> Repository:
         remote: Remote = entry["url"]
         credentials = None
-        if remote.password or (remote.username and remote.scheme != "ssh"):
+        is_name = remote.username and remote.scheme != "ssh"
+        if remote.password or (is_name and self.forges.takes_names_for_credentials(remote)):
             credentials = (remote.username or "", remote.password or Secret(""))
         return Repository(
             name=repository_name(entry),
@@ -174,8 +226,7 @@ def _forge(name: str, entry: Mapping[str, Any]) -> types.Forge:
     kind, url = forge_kind(name, entry) or "git", forge_url(name, entry) or ""
     api_url = found.pop("api_url", None)
     if api_url is None and kind in _API_PATHS:
-        is_public = url == PUBLIC["github"]
-        api_url = _PUBLIC_GITHUB_API if is_public else url + _API_PATHS[kind]
+        api_url = _PUBLIC_APIS.get(url) or url + _API_PATHS[kind]
     token = found.pop("token", None)
     found["tokens"] = found.get("tokens") or ((token,) if token else ())
     app = found.pop("app", None)

@@ -38,14 +38,22 @@ from app.settings.fields import (
     Weight,
     Whole,
 )
-from app.settings.files import ExistingFile, OwnFile, SecretFile, SecretText, TemplateFile
+from app.settings.files import (
+    ExistingFile,
+    KeyFile,
+    KeyText,
+    OwnFile,
+    SecretFile,
+    SecretText,
+    TemplateFile,
+)
 
 # As long as the database's columns.
 LONGEST_NAME = 100
 LONGEST_REPOSITORY = 255
 
 CHANGES = ("created", "updated", "deleted")
-KINDS = ("github", "gitlab", "gitea", "git")
+KINDS = ("github", "gitlab", "gitea", "gogs", "bitbucket", "bitbucket-server", "azure", "git")
 
 
 class Section(Schema):
@@ -113,8 +121,8 @@ class AppSection(SecretSection):
 
     id = Whole("The App's number.", 1, 10**15, required=True)
     installation = Whole("The installation's number.", 1, 10**15, required=True)
-    key = SecretText("The App's private key, as PEM.", nullable=True)
-    key_file = SecretFile("key")
+    key = KeyText("The App's private key, as PEM.", nullable=True)
+    key_file = KeyFile("key")
 
 
 class ForgeSection(SecretSection):
@@ -130,6 +138,7 @@ class ForgeSection(SecretSection):
     token = SecretText("An access token that may read the repositories.", nullable=True)
     token_file = SecretFile("token")
     tokens = Many("Several access tokens.", SecretText("A token."))
+    username = Line("The user name that goes with the token, where one is needed.", nullable=True)
     app = Inner("A GitHub App to sign in as.", AppSection)
     share = Share("How much of the rate limit polling may use.")
     ca_file = ExistingFile("An own certificate authority, as PEM.", nullable=True)
@@ -283,7 +292,7 @@ class Configuration(Section):
     storage = Inner("Which database, and how long history is kept.", StorageSection)
     polling = Inner("How often and how widely to poll.", PollingSection)
     forges = Keyed(
-        "Forges and how to sign in; github.com and gitlab.com are known without an entry.",
+        "Forges and how to sign in; the public ones are known without an entry.",
         Name("A name of your choice.", longest=LONGEST_NAME),
         Inner("A forge.", ForgeSection, is_entry=True),
     )

@@ -66,8 +66,9 @@ class ForgeApp:
 class Forge:
     """One forge: a hosting service or server, and how to sign in there.
 
-    ``kind`` is github, gitlab, gitea or git. ``url`` is what repository URLs begin with;
-    ``api_url`` is already derived, and None for ``git``.
+    ``kind`` is one of ``schema.KINDS``. ``url`` is what repository URLs begin with; ``api_url`` is
+    already derived, and None for ``git``. ``username`` goes with the token where a forge needs one.
+    ``hook_secret`` is what its own webhooks are signed with; without one, none is taken.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Forge:
     app: ForgeApp | None = None
     share: float = 0.8
     ca_file: Path | None = None
+    hook_secret: Secret | None = None
+    username: str | None = None
 
     @property
     def signs_in(self) -> bool:

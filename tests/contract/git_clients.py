@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,26 +13,51 @@ from app.domain.event import record
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
-from app.domain.snapshot import Change
+from app.domain.snapshot import Change, Refs
 from app.forges import CLIENTS
+from app.forges.azure import Azure
+from app.forges.bitbucket import Bitbucket
+from app.forges.bitbucket_server import BitbucketServer
 from app.forges.client import GitClient, RefsReply
 from app.forges.git_http import GitHttp
 from app.forges.gitea import Gitea
 from app.forges.github import GitHub
 from app.forges.gitlab import GitLab
+from app.forges.gogs import Gogs
 from app.forges.ls_remote import LsRemote
 from app.forges.ways import Tools
 from app.settings.types import Forge as ForgeSettings
 from app.transport import Transport
+from tests.fakes import bitbucket, gogs
+from tests.fakes.azure import AzureDevOps
 from tests.fakes.forge import Forge
 from tests.fakes.git_repository import GitRepository, git_environment
 from tests.fakes.git_server import GitServer, LoopbackService
+from tests.fakes.rest_forge import RestForge
 from tests.fakes.ssh_server import SshServer
 
 NAME = "acme/site"
 PASSWORD = "correct-horse"  # noqa: S105 - a test's own
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 EVERYTHING = RefFilter(branches=("*",), tags=("*",))
+BRANCHES = RefFilter(branches=("*",), tags=())
+
+REST_CLIENTS: Mapping[str, Callable[..., GitClient]] = {
+    # The clock stands still, and so would GitHub's tags.
+    "github": partial(GitHub, tags_every=timedelta(0)),
+    "gitlab": GitLab,
+    "gitea": Gitea,
+    "gogs": Gogs,
+    "bitbucket": Bitbucket,
+    "bitbucket-server": BitbucketServer,
+    "azure": Azure,
+}
+OTHER_FORGES: Mapping[str, type[RestForge]] = {
+    "gogs": gogs.Gogs,
+    "bitbucket": bitbucket.BitbucketCloud,
+    "bitbucket-server": bitbucket.BitbucketServer,
+    "azure": AzureDevOps,
+}
 
 
 def noon() -> datetime:
@@ -61,6 +86,12 @@ class Watch:
         return self.client.list_refs(
             self.repository, validator=validator or {}, timeout_s=timeout_s
         )
+
+    def refs(self) -> Refs:
+        """Return what a poll should tell."""
+        tells_tags = bool(self.repository.refs.tags)
+        found = self.remote.refs().items()
+        return {ref: at for ref, at in found if tells_tags or not ref.startswith("refs/tags/")}
 
     def describe(self, ref: str, before: str | None, after: str | None) -> Details | None:
         """Ask what a change brought."""
@@ -164,17 +195,26 @@ def command_ssh(root: Path, object_format: str) -> Iterator[Watch]:
 @contextlib.contextmanager
 def rest(root: Path, object_format: str, *, kind: str) -> Iterator[Watch]:
     """Read from a forge's API, which wants a token."""
-    made: dict[str, Callable[..., GitClient]] = {
-        # The clock stands still, and so would GitHub's tags.
-        "github": partial(GitHub, tags_every=timedelta(0)),
-        "gitlab": GitLab,
-        "gitea": Gitea,
-    }
     with Forge(kind, token="t0ken") as forge, transport() as http:  # noqa: S106 - a test's own
         remote = create(root, object_format)
         forge.repositories[NAME] = remote
         watched = repository(f"{forge.address}/{NAME}.git", forge=kind)
-        yield Watch(made[kind](http, forge.settings(), now=noon), remote, watched, None, forge)
+        client = REST_CLIENTS[kind](http, forge.settings(), now=noon)
+        yield Watch(client, remote, watched, None, forge)
+
+
+@contextlib.contextmanager
+def other_rest(
+    root: Path, object_format: str, *, kind: str, tells_tags: bool = True
+) -> Iterator[Watch]:
+    """Read from the API of a forge that has a fake of its own."""
+    with OTHER_FORGES[kind](token="t0ken") as forge, transport() as http:  # noqa: S106 - a test's
+        remote = create(root, object_format)
+        forge.repositories[NAME] = remote
+        url = f"{forge.address}/{forge.git_path(NAME)}"
+        watched = replace(repository(url, forge=kind), refs=EVERYTHING if tells_tags else BRANCHES)
+        client = REST_CLIENTS[kind](http, forge.settings(), now=noon)
+        yield Watch(client, remote, watched, None, forge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +226,7 @@ class Way:
     has_validator: bool = True
     tells_details: bool = False
     tells_files: bool = True  # where it tells anything
+    tells_history: bool = True  # more than the newest commit, where it tells anything
     tells_default_branch: bool = True
     object_formats: tuple[str, ...] = ("sha1", "sha256")
 
@@ -217,6 +258,39 @@ WAYS = (
     Way(
         "gitea",
         lambda root, form: rest(root, form, kind="gitea"),
+        tells_details=True,
+        has_validator=False,
+        tells_default_branch=False,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "gogs",
+        lambda root, form: other_rest(root, form, kind="gogs", tells_tags=False),
+        tells_details=True,
+        tells_files=False,
+        tells_history=False,
+        has_validator=False,
+        tells_default_branch=False,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "bitbucket",
+        lambda root, form: other_rest(root, form, kind="bitbucket", tells_tags=False),
+        tells_details=True,
+        has_validator=False,
+        tells_default_branch=False,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "bitbucket-server",
+        lambda root, form: other_rest(root, form, kind="bitbucket-server"),
+        tells_details=True,
+        has_validator=False,
+        object_formats=("sha1",),
+    ),
+    Way(
+        "azure",
+        lambda root, form: other_rest(root, form, kind="azure"),
         tells_details=True,
         has_validator=False,
         tells_default_branch=False,

@@ -15,6 +15,7 @@ from app.domain.snapshot import Change
 from app.forges import CLIENTS, Forges
 from app.forges.client import RefsReply
 from app.forges.ls_remote import LsRemote
+from app.settings.schema import KINDS
 from tests.fakes.forge import Forge
 from tests.fakes.git_repository import GitRepository
 from tests.fakes.git_server import GitServer
@@ -152,7 +153,7 @@ def test_forges_are_asked_through_the_proxy_that_is_given(tmp_path: Path) -> Non
 
 
 def test_every_kind_of_forge_has_a_client() -> None:
-    assert CLIENTS.keys() == {"github", "gitlab", "gitea", "git"}
+    assert CLIENTS.keys() == set(KINDS)
 
 
 @pytest.mark.parametrize("scene", [("github", "t0ken"), ("gitlab", "t0ken")], indirect=True)

@@ -23,7 +23,7 @@ def test_nothing_written_means_the_defaults() -> None:
 
     assert settings.polling == Settings().polling
     assert (settings.server.host, settings.server.port) == ("127.0.0.1", 8080)
-    assert list(settings.forges) == ["github", "gitlab", "git"]
+    assert list(settings.forges) == ["github", "gitlab", "bitbucket", "azure", "git"]
     assert settings.warnings == ()
 
 
@@ -267,6 +267,10 @@ forges:
   work: {kind: gitlab, url: https://git.example.com}
   deep: {kind: gitea, url: https://git.example.com/gitea/}
   ghe: {kind: github, url: 'https://GHE.example.com:443', api_url: https://api.ghe.example.com/v3}
+  stash: {kind: bitbucket-server, url: https://stash.example.com/bitbucket, token: abc}
+  gogs: {url: https://gogs.example.com}
+  azure: {token: abc}
+  old: {kind: azure, url: https://fabrikam.visualstudio.com, token: abc}
 """
 
 
@@ -284,6 +288,16 @@ forges:
         ("https://github.com.evil.example/a/b", "git"),
         ("https://ghe.example.com/a/b", "ghe"),
         ("git://git.example.com/a", "git"),
+        ("ssh://git@ssh.github.com:443/a/b.git", "github"),
+        ("https://bitbucket.org/a/b", "bitbucket"),
+        ("https://stash.example.com/bitbucket/scm/a/b.git", "stash"),
+        ("ssh://git@stash.example.com:7999/a/b.git", "stash"),
+        ("https://gogs.example.com/a/b", "gogs"),
+        ("https://acme@dev.azure.com/acme/web/_git/site", "azure"),
+        ("git@ssh.dev.azure.com:v3/acme/web/site", "azure"),
+        ("https://fabrikam.visualstudio.com/web/_git/site", "old"),
+        ("fabrikam@vs-ssh.visualstudio.com:v3/Fabrikam/web/site", "old"),
+        ("other@vs-ssh.visualstudio.com:v3/other/web/site", "git"),
     ],
 )
 def test_the_longest_url_says_which_forge_serves_a_repository(
@@ -306,6 +320,11 @@ def test_a_forge_has_its_api_where_its_kind_has_it(loaded: Load) -> None:
         "work": "https://git.example.com/api/v4",
         "deep": "https://git.example.com/gitea/api/v1",
         "ghe": "https://api.ghe.example.com/v3",
+        "stash": "https://stash.example.com/bitbucket/rest/api/1.0",
+        "gogs": "https://gogs.example.com/api/v1",
+        "azure": "https://dev.azure.com",
+        "old": "https://fabrikam.visualstudio.com",
+        "bitbucket": "https://api.bitbucket.org/2.0",
         "git": None,
     }
 
@@ -319,8 +338,44 @@ def test_a_public_forge_is_known_under_the_name_its_entry_gives_it(loaded: Load)
         "mine": "https://github.com",
         "gitlab": "https://gitlab.example.com",
         "gitlab.com": "https://gitlab.com",
+        "bitbucket": "https://bitbucket.org",
+        "azure": "https://dev.azure.com",
         "git": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("url", "credentials"),
+    [
+        ("https://acme@dev.azure.com/acme/web/_git/site", None),
+        ("https://acme:pat@dev.azure.com/acme/web/_git/site", ("acme", Secret("pat"))),
+        ("https://ada@bitbucket.org/acme/site.git", None),
+        ("https://t0ken@github.com/acme/site.git", ("t0ken", Secret(""))),
+        ("https://t0ken@git.example.com/acme/site.git", ("t0ken", Secret(""))),
+    ],
+)
+def test_a_name_in_a_url_is_a_credential_where_it_may_be_a_token(
+    url: str, credentials: object, loaded: Load
+) -> None:
+    settings = loaded(f"repositories: [{{url: '{url}'}}]\n")
+
+    assert settings.repositories[0].credentials == credentials
+
+
+def test_a_repository_is_called_by_its_project_without_marks_of_the_forge(loaded: Load) -> None:
+    settings = loaded(
+        "repositories:\n"
+        "  - url: https://acme@dev.azure.com/acme/my%20web/_git/site\n"
+        "  - url: https://stash.example.com/scm/ACME/site.git\n"
+    )
+
+    assert [one.name for one in settings.repositories] == ["acme/my-web/site", "ACME/site"]
+
+
+def test_a_forge_may_want_a_user_name_with_its_token(loaded: Load) -> None:
+    settings = loaded("forges: {bitbucket: {username: ada@example.com, token: abc}}\n")
+
+    assert settings.forges["bitbucket"].username == "ada@example.com"
 
 
 def test_loopback_and_exempt_hosts_may_do_without_tls(loaded: Load) -> None:

@@ -251,7 +251,8 @@ CASES = {
     ),
     "a forge of no kind": Case(
         "forges: {work: {url: 'https://git.example.com'}}\n",
-        "1:10: forges.work.kind: is missing; write github, gitlab, gitea or git",
+        "1:10: forges.work.kind: is missing; write github, gitlab, gitea, gogs, bitbucket,"
+        " bitbucket-server, azure or git",
     ),
     "a forge without URL": Case(
         "forges: {gitea: {}}\n",
