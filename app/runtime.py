@@ -49,6 +49,7 @@ from app.storage.store import Store
 # What only pages and API ask for is imported when it is first asked for: polling and delivering can
 # begin without it, a tenth of the start-up earlier.
 if TYPE_CHECKING:
+    from app.services.hook_intake import HookIntake, Reception, Woken
     from app.services.status import Status
     from app.services.status.answers import OpenCircuit
 
@@ -58,6 +59,8 @@ FLUSH_S = 3.0
 PRUNE_S = 600.0
 CLOCK_S = 5.0
 CONFIRMATIONS_S = 5.0
+HOOKS_S = 1.0
+AUDIT_S = 10.0
 CONFIRMED_WITHIN = timedelta(minutes=1)
 POLL_HISTORY = timedelta(days=7)  # a choice: a week shows a weekly rhythm
 DRAIN_S = 10.0
@@ -114,6 +117,7 @@ class Runtime:
         self._store = Store(self._database)
         self._outbox = Outbox(self._database)
         self._holds = Holds(self._database)
+        self._intake = self._make_intake()
         self._term: Term | None = None
         self._term_lock = threading.Lock()
         self._is_started = False
@@ -184,6 +188,7 @@ class Runtime:
             client_for=forges.client_for,
             find=configured.get,
             keep=self._store.keep_details,
+            told=self._intake.told if self._intake else lambda _: (),
             monotonic=time.monotonic,
         )
         dispatcher = Dispatcher(
@@ -227,8 +232,43 @@ class Runtime:
             Periodic("prune", self._prune, every_s=PRUNE_S),
             Periodic("clock", scheduler.mind_the_clock, every_s=CLOCK_S),
             Periodic("confirmations", self._expire_confirmations, every_s=CONFIRMATIONS_S),
+            *self._hook_chores(catalog, fence),
         )
         return Term(catalog, poller, scheduler, dispatcher, enricher, forges, senders, chores)
+
+    def _make_intake(self) -> "HookIntake | None":
+        """Make what takes the forges' own webhooks, where one of them has a secret for that."""
+        if not any(forge.hook_secret for forge in self.settings.forges.values()):
+            return None
+        from app.services.hook_intake import HookIntake
+        from app.storage.hooks import Hooks
+
+        return HookIntake(
+            store=Hooks(self._database),
+            forges=self.settings.forges,
+            repositories=self.settings.repositories,
+            wake=self._wake_for_hook,
+            now=utc_now,
+            monotonic=time.monotonic,
+        )
+
+    def _hook_chores(self, catalog: Catalog, fence: int) -> tuple[Periodic, ...]:
+        if self._intake is None:
+            return ()
+        from app.services.auditor import Auditor
+        from app.storage.hooks import Hooks
+
+        auditor = Auditor(
+            store=Hooks(self._database),
+            live=catalog.live,
+            forges=[name for name, forge in self.settings.forges.items() if forge.hook_secret],
+            now=utc_now,
+            fence=fence,
+        )
+        return (
+            Periodic("hooks", self._intake.pick_up, every_s=HOOKS_S),
+            Periodic("audit", auditor.audit, every_s=AUDIT_S),
+        )
 
     def _end_term(self) -> None:
         with self._term_lock:
@@ -455,6 +495,35 @@ class Runtime:
             return self.status.event(some_id).event.id
         except NotFound:
             return self.status.delivery(some_id).delivery.event_id
+
+    def takes_hooks(self, forge: str) -> bool:
+        """Tell whether this forge's own webhooks are listened to."""
+        return self._intake is not None and self._intake.takes(forge)
+
+    def receive_hook(self, forge: str, headers: Mapping[str, str], body: bytes) -> "Reception":
+        """Take a webhook of a forge that is listened to; its repositories are polled at once.
+
+        Raises:
+            NotFound: That forge has no secret for its webhooks.
+        """
+        if self._intake is None or not self._intake.takes(forge):
+            raise NotFound(f"no webhooks are taken from {forge!r}")
+        return self._intake.receive(forge, headers, body)
+
+    def _wake_for_hook(self, name: str) -> "Woken":
+        from app.services.hook_intake import Woken
+
+        term = self._term
+        if term is None:
+            return Woken.ELSEWHERE
+        try:
+            entry = term.catalog.by_name(name)
+        except NotFound:
+            return Woken.PAUSED
+        if entry.watched.paused_at or not entry.repository.enabled:
+            return Woken.PAUSED
+        term.scheduler.wake(entry.watched.id, "hook")
+        return Woken.YES
 
     def retry_delivery(self, delivery_id: str) -> None:
         """Try a waiting delivery now."""

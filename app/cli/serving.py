@@ -20,6 +20,7 @@ from app.runtime import Runtime
 from app.settings.types import Settings
 
 LARGEST_REQUEST = 1024 * 1024  # bytes; the API takes small JSON documents only
+LARGEST_HOOK = 25 * 1024 * 1024  # bytes; as much as GitHub sends
 STEP_S = 0.5  # how long it takes at most to notice that the end has come
 LAST_ANSWERS_S = 5.0
 
@@ -56,7 +57,7 @@ class WebServer:
                 port=server.port,
                 threads=server.threads,
                 ident=None,
-                max_request_body_size=LARGEST_REQUEST,
+                max_request_body_size=_largest(settings),
                 clear_untrusted_proxy_headers=True,
                 **proxy,
             )
@@ -131,6 +132,12 @@ def serve(
     web.stop()
     if failures:
         raise failures[0]
+
+
+def _largest(settings: Settings) -> int:
+    """Return how large a request may be; what is too large elsewhere is refused by the API."""
+    takes_hooks = any(forge.hook_secret for forge in settings.forges.values())
+    return LARGEST_HOOK if takes_hooks else LARGEST_REQUEST
 
 
 def collect_rarely() -> None:

@@ -1,8 +1,11 @@
-"""What a push brought, asked of the forge after the change is safe and before it is spelled.
+"""What a push brought and who pushed, asked after the change is safe and before it is spelled.
 
 A change is recorded first and described then, so that no slow forge holds it up. Its delivery waits
 for the answer, but never longer than a moment; what comes too late is kept for pages and API alone.
 Nothing here is needed: a crash costs a question, which is asked once more, and never a change.
+
+Who pushed, when, and whether by force stands in a forge's own log of pushes, where it has one: that
+is asked once for all that a poll found. Where a signed webhook has told it already, nobody is.
 """
 
 import logging
@@ -11,12 +14,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from datetime import timedelta
+from typing import Any, TypeAlias
 
 from app.domain.delivery import Parcel
 from app.domain.details import Details
 from app.domain.errors import RepoSentryError
 from app.domain.event import Event
+from app.domain.hook import HookChange, find_push
 from app.domain.repository import Repository
 from app.forges.client import GitClient
 
@@ -36,21 +41,39 @@ CATCH_UP_S = 60.0
 # A server that let a question run out of time is left alone for this long.
 PAUSE_S = 30.0
 MOST_KEPT = 1000
+# How far before a change was found its push is looked for: longer than anything waits to be polled,
+# and after a pause of ours as long as that may reasonably have been.
+LOG_BACK = timedelta(hours=1)
+LOG_BACK_AFTER_PAUSE = timedelta(days=1)
 
 Server: TypeAlias = tuple[str, str]  # a forge's name and a host
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """What is being asked, and until when (by our clock) deliveries wait for it."""
+    """What is being asked, and until when (by our clock) deliveries wait for it.
 
-    answer: "Future[Details | None]"
+    ``answer`` tells what it brought; ``pushes`` is the forge's log of pushes, None where that is
+    not asked; ``hint`` is what a webhook told.
+    """
+
+    event: Event
+    answer: "Future[Details | None] | None"
+    pushes: "Future[tuple[HookChange, ...]] | None"
+    hint: HookChange | None
     until: float
 
+    def open(self) -> "list[Future[Any]]":
+        """List what has not been answered yet."""
+        asked = (self.answer, self.pushes)
+        return [future for future in asked if future is not None and not future.done()]
+
     def told(self) -> Details | None:
-        """Return the answer, if it is there."""
-        is_there = self.answer.done() and not self.answer.cancelled()
-        return self.answer.result() if is_there else None
+        """Return what is known by now."""
+        details: Details | None = _result(self.answer)
+        for push in (self.hint, find_push(self.event, _result(self.pushes) or ())):
+            details = _with_push(details, push)
+        return details
 
 
 class Enricher:
@@ -59,7 +82,8 @@ class Enricher:
     Args:
         client_for: Finds who to ask about a repository.
         find: Finds a watched repository by its name.
-        keep: Writes down what was told of an event; its failure loses nothing.
+        keep: Writes down what was told of an event, piece by piece; its failure loses nothing.
+        told: Tells what webhooks told of a repository lately, by its name.
         monotonic: A clock that is never set.
         pool: Where questions are asked, if not in threads of its own; one that asks at once will
             do as well.
@@ -72,12 +96,14 @@ class Enricher:
         find: Callable[[str], Repository | None],
         keep: "Callable[[str, Details], Future[None]]",
         monotonic: Callable[[], float],
+        told: Callable[[str], Sequence[HookChange]] = lambda _: (),
         pool: Executor | None = None,
     ) -> None:
         self._client_for = client_for
         self._find = find
         self._keep = keep
         self._monotonic = monotonic
+        self._told = told
         self._pool = pool or ThreadPoolExecutor(WORKERS, thread_name_prefix="describe")
         # Guards everything below it; a pool may ask while it is handed a question.
         self._lock = threading.RLock()
@@ -138,25 +164,47 @@ class Enricher:
             self._not_before |= dict.fromkeys(servers, until)
 
     def _ask_some(self, repository: Repository, events: Sequence[Event]) -> None:
-        wanted = [event for event in events if event.kind.change != "deleted"]
+        hints = self._told(repository.name)
+        asked: list[tuple[Event, HookChange | None]] = []
         with self._lock:
             now = self._monotonic()
             self._not_before[repository.name] = now + CATCH_UP_S
-            for event in wanted[:MOST_ASKED]:
-                if event.id in self._questions or self._is_closed:
+            # Nobody waits for a deletion's details: it brings nothing.
+            in_order = sorted(events, key=lambda event: event.kind.change == "deleted")
+            if not self._is_closed:
+                asked = [
+                    (event, find_push(event, hints))
+                    for event in in_order[:MOST_ASKED]
+                    if event.id not in self._questions
+                ]
+            pushes = self._ask_log(repository, asked)
+            for event, hint in asked:
+                is_deleted = event.kind.change == "deleted"
+                if is_deleted and pushes is None and hint is None:
                     continue
-                answer = self._pool.submit(self._ask, repository, event)
-                self._questions[event.id] = _Question(answer, now + DEADLINE_S)
+                answer = None if is_deleted else self._pool.submit(self._ask, repository, event)
+                question = _Question(event, answer, pushes, hint, now + DEADLINE_S)
+                self._questions[event.id] = question
             while len(self._questions) > MOST_KEPT:
                 self._questions.popitem(last=False)
+        for event, hint in asked:
+            self._write_push(event, hint)
+
+    def _ask_log(
+        self, repository: Repository, asked: Sequence[tuple[Event, HookChange | None]]
+    ) -> "Future[tuple[HookChange, ...]] | None":
+        """Ask once who made these changes, unless webhooks have told it all."""
+        open_ = [event for event, hint in asked if not _is_whole(hint)]
+        return self._pool.submit(self._read_log, repository, open_) if open_ else None
 
     def _wait(self, questions: Iterable[_Question]) -> bool:
         """Wait for answers as long as there is time; tell whether all have come."""
-        open_ = [question for question in questions if not question.answer.done()]
+        open_ = [(question, question.open()) for question in questions if question.open()]
         if not open_:
             return True
-        left = max(question.until for question in open_) - self._monotonic()
-        return not wait([question.answer for question in open_], timeout=max(0.0, left)).not_done
+        left = max(question.until for question, _ in open_) - self._monotonic()
+        futures = {future for _, of_one in open_ for future in of_one}
+        return not wait(futures, timeout=max(0.0, left)).not_done
 
     # One question, in one of the pool's threads.
 
@@ -180,11 +228,60 @@ class Enricher:
                 self._paused[server] = ended + PAUSE_S
         return told
 
+    def _read_log(self, repository: Repository, events: Sequence[Event]) -> tuple[HookChange, ...]:
+        """Return the forge's log of pushes, and have written down who made these; never raises."""
+        server = _server_of(repository)
+        began = self._monotonic()
+        with self._lock:
+            if began < self._paused.get(server, began):
+                return ()
+        is_after_pause = any(event.catch_up for event in events)
+        back = LOG_BACK_AFTER_PAUSE if is_after_pause else LOG_BACK
+        try:
+            client = self._client_for(repository)
+            since = min(event.detected_at for event in events) - back
+            found = client.pushes(repository, since=since, timeout_s=QUESTION_S)
+        except Exception:  # a defect: no delivery may miss its turn for it
+            log.exception("asking who pushed broke", extra={"repository": repository.name})
+            return ()
+        pushes = tuple(HookChange.of(push) for push in found or ())
+        for event in events:
+            self._write_push(event, find_push(event, pushes))
+        return pushes
+
+    def _write_push(self, event: Event, push: HookChange | None) -> None:
+        told = _with_push(None, push)
+        if told is not None:
+            self._write(event, told)
+
     def _write(self, event: Event, told: Details) -> None:
         try:
             self._keep(event.id, told).add_done_callback(_note)
         except RepoSentryError as error:
             log.debug("details not kept", extra={"event": event.id, "error": str(error)})
+
+
+def _result(future: "Future[Any] | None") -> Any:
+    """Return what came of it, None where nothing has yet."""
+    is_there = future is not None and future.done() and not future.cancelled()
+    return future.result() if future is not None and is_there else None
+
+
+def _with_push(details: Details | None, push: HookChange | None) -> Details | None:
+    """Add who pushed, when and how, as far as that is not known."""
+    if push is None or (push.pusher is None and push.pushed_at is None and push.forced is None):
+        return details
+    known = details or Details()
+    return replace(
+        known,
+        forced=push.forced if known.forced is None else known.forced,
+        pusher=known.pusher or push.pusher,
+        pushed_at=known.pushed_at or push.pushed_at,
+    )
+
+
+def _is_whole(push: HookChange | None) -> bool:
+    return push is not None and push.pusher is not None and push.pushed_at is not None
 
 
 def _server_of(repository: Repository) -> Server:

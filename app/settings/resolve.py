@@ -222,7 +222,7 @@ def _tuple(written: list[str] | None, default: tuple[str, ...]) -> tuple[str, ..
 
 
 def _forge(name: str, entry: Mapping[str, Any]) -> types.Forge:
-    found = _with_secrets(entry, "token")
+    found = _with_secrets(entry, "token", "hook_secret")
     kind, url = forge_kind(name, entry) or "git", forge_url(name, entry) or ""
     api_url = found.pop("api_url", None)
     if api_url is None and kind in _API_PATHS:

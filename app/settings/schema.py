@@ -140,6 +140,8 @@ class ForgeSection(SecretSection):
     tokens = Many("Several access tokens.", SecretText("A token."))
     username = Line("The user name that goes with the token, where one is needed.", nullable=True)
     app = Inner("A GitHub App to sign in as.", AppSection)
+    hook_secret = SecretText("What its own webhooks to us are signed with.", nullable=True)
+    hook_secret_file = SecretFile("hook_secret")
     share = Share("How much of the rate limit polling may use.")
     ca_file = ExistingFile("An own certificate authority, as PEM.", nullable=True)
 

@@ -5,13 +5,18 @@ from sqlalchemy import Connection, bindparam, func, update
 from app.domain.details import Details, commit_to_json, person_to_json
 from app.storage.tables import events
 
-# Whether it was forced and when it was pushed stay as they are where they are known.
+# It may be told piece by piece: what is known stays where nothing more is told, and whether it was
+# forced and when it was pushed stay as they are where they are known.
 _KEEP = (
     update(events)
     .where(events.c.id == bindparam("of_id"))
     .values(
-        commits=bindparam("told_commits"),
-        commits_count=bindparam("told_count"),
+        commits=func.coalesce(
+            bindparam("told_commits", type_=events.c.commits.type), events.c.commits
+        ),
+        commits_count=func.coalesce(
+            bindparam("told_count", type_=events.c.commits_count.type), events.c.commits_count
+        ),
         pusher=func.coalesce(bindparam("told_pusher", type_=events.c.pusher.type), events.c.pusher),
         forced=func.coalesce(events.c.forced, bindparam("told_forced", type_=events.c.forced.type)),
         pushed_at=func.coalesce(

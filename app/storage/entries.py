@@ -210,3 +210,46 @@ class HoldEntry:
     finished_at: datetime | None
     first_sequence: int
     last_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class HookEntry:
+    """One row as pages and API list it; fields in the order of the columns.
+
+    ``lag_ms`` is from when polling found the event to when the webhook came, negative where the
+    webhook was first. ``push`` holds ``pusher``, ``pushed_at`` and ``forced`` as far as it told.
+    """
+
+    position: int
+    received_at: datetime
+    forge: str
+    delivery: str | None
+    repository_id: int | None
+    ref: str | None
+    before: str | None
+    after: str | None
+    push: Mapping[str, Any] | None
+    verdict: str
+    reason: str | None
+    event_id: str | None
+    lag_ms: int | None
+    repository_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HookSums:
+    """How the newest webhooks of a forge fared; ``median_lag_ms`` is of those that were told.
+
+    ``pending`` are those that polling has not answered yet. The lag is from detection to webhook:
+    negative where webhooks come first.
+    """
+
+    delivered: int = 0
+    late: int = 0
+    missed: int = 0
+    forged: int = 0
+    contradicted: int = 0
+    ignored: int = 0
+    pending: int = 0
+    median_lag_ms: int | None = None
+    last_received_at: datetime | None = None

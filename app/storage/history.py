@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, inser
 from app.domain.event import EventState
 from app.storage.lease import check_fence
 from app.storage.records import PollRecord, PollState
-from app.storage.tables import deliveries, events, poll_hours, polls, repositories
+from app.storage.tables import deliveries, events, hooks, poll_hours, polls, repositories
 from app.storage.types import milliseconds, plain
 from app.storage.upsert import upsert_into
 
@@ -141,6 +141,17 @@ def prune_hours(connection: Connection, before: datetime, limit: int) -> int:
         )
         connection.execute(one, rows)
     return len(rows)
+
+
+def prune_hooks(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete webhooks that came before then, oldest first."""
+    old = (
+        select(hooks.c.position)
+        .where(hooks.c.received_at < before)
+        .order_by(hooks.c.received_at)
+        .limit(limit)
+    )
+    return _delete(connection, hooks, connection.scalars(old).all())
 
 
 def crowded(connection: Connection) -> list[tuple[int, int]]:

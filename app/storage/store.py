@@ -162,7 +162,7 @@ class Store:
 
         Args:
             events_before: Events found earlier go, with deliveries and attempts, once all their
-                deliveries are finished; so do storms that ended earlier.
+                deliveries are finished; so do storms that ended earlier, and webhooks that came.
             polls_before: Polls and hourly counts that are older go.
             limit: The most rows to delete in one transaction; other writers take their turns
                 between them.
@@ -172,6 +172,7 @@ class Store:
         """
         gone = self._delete(history.prune_events, events_before, limit)
         gone += self._delete(holds.prune, events_before, limit)
+        gone += self._delete(history.prune_hooks, events_before, limit)
         gone += self._delete(history.prune_polls, polls_before, limit)
         gone += self._delete(history.prune_hours, polls_before, limit)
         with self._database.read() as connection:

@@ -12,6 +12,9 @@ from flask import Flask
 from app.settings.types import Settings
 from app.web import api, errors, guard, health, pages, wiring
 
+# Bytes; the API takes small JSON documents, and what takes more says so itself.
+LARGEST_BODY = 1024 * 1024
+
 
 def install(app: Flask, settings: Settings, services: wiring.Services) -> None:
     """Give an application its routes, its checks and its services."""
@@ -19,6 +22,7 @@ def install(app: Flask, settings: Settings, services: wiring.Services) -> None:
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
     wiring.attach(app, services)
     guard.install(app, settings.server)
     errors.install(app)

@@ -14,8 +14,9 @@ from app.settings.types import Server
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
-# Who comes in here carries the key in the address: a cluster, by whatever name it knows us.
-OPEN_DOORS = frozenset({"api.confirmations.confirm"})
+# Who comes in here carries the key in the address, or has signed with it: a cluster or a forge, by
+# whatever name it knows us.
+OPEN_DOORS = frozenset({"api.confirmations.confirm", "api.hooks.take"})
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -1,11 +1,12 @@
 """How pages and API reach the running program, and what they may ask of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from flask import Flask, current_app
 
 from app.domain.health import HealthReport
+from app.services.hook_intake import Reception
 from app.services.status import Status
 from app.storage.filters import DeliveryFilter
 from app.storage.records import PollRecord
@@ -100,6 +101,17 @@ class Services(Protocol):
 
     def confirm_delivery(self, receiver: str, delivery_id: str) -> bool:
         """Note that a delivery had its effect; False if it is none of that receiver's."""
+        ...
+
+    def takes_hooks(self, forge: str) -> bool:
+        """Tell whether this forge's own webhooks are listened to; quick, and never raises."""
+        ...
+
+    def receive_hook(self, forge: str, headers: Mapping[str, str], body: bytes) -> Reception:
+        """Take a webhook of a forge that is listened to; quick, and never raises.
+
+        ``headers`` have their names in lower case.
+        """
         ...
 
     def retry_delivery(self, delivery_id: str) -> None:

@@ -11,6 +11,8 @@ from app.web.api import (
     confirmations,
     deliveries,
     events,
+    forges,
+    hooks,
     receivers,
     repositories,
     storms,
@@ -18,7 +20,17 @@ from app.web.api import (
 )
 
 PREFIX = "/api/v1"
-RESOURCES = (repositories, events, deliveries, storms, receivers, confirmations, system)
+RESOURCES = (
+    repositories,
+    events,
+    deliveries,
+    storms,
+    receivers,
+    forges,
+    confirmations,
+    hooks,
+    system,
+)
 
 
 def register(app: Flask) -> None:

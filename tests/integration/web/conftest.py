@@ -14,6 +14,7 @@ from flask.testing import FlaskClient
 from app import create_app
 from app.domain.errors import Conflict, InputInvalid
 from app.domain.health import Component, HealthReport, Status as Health
+from app.services.hook_intake import Outcome, Reception
 from app.services.status import Status
 from app.settings.types import Forge, Receiver, Settings
 from app.storage import migrate
@@ -30,6 +31,8 @@ RECEIVERS = {
 }
 KEY = "0123456789abcdef0123456789abcdef"
 CONFIRMED = "0e8dd6ff-7e57-5d0e-9a53-7c1f5f0f7a11"
+HOOK_FORGE = "github"
+RECEPTION = Reception(Outcome.WOKEN, "polled at once", ("acme/website",))
 FORGES = {
     "github": Forge("github", "github", "https://github.com", "https://api.github.com"),
     "work": Forge("work", "gitlab", "https://gitlab.example.com", None),
@@ -61,6 +64,7 @@ class FakeServices:
     outcome: PollRecord | None = None
     failure: Exception | None = None
     counted: int = 3
+    reception: Reception = RECEPTION
     done: list[tuple[Any, ...]] = field(default_factory=list)
 
     def health(self) -> HealthReport:
@@ -107,6 +111,13 @@ class FakeServices:
             raise self.failure
         self.done.append(("confirm", receiver, delivery_id))
         return delivery_id == CONFIRMED
+
+    def takes_hooks(self, forge: str) -> bool:
+        return forge == HOOK_FORGE
+
+    def receive_hook(self, forge: str, headers: Mapping[str, str], body: bytes) -> Reception:
+        self.done.append(("hook", forge, headers.get("x-github-event"), len(body)))
+        return self.reception
 
     def retry_delivery(self, delivery_id: str) -> None:
         self._do_open("retry", delivery_id)
