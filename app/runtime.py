@@ -26,6 +26,7 @@ from app.domain.delivery import DeliveryState, Parcel
 from app.domain.errors import Conflict, InputInvalid, NotFound, RepoSentryError, StorageError
 from app.domain.event import Event
 from app.domain.health import Component, HealthReport, Status as HealthStatus, overall
+from app.domain.plan import ForgePlan, ProbeHealth
 from app.domain.repository import Repository
 from app.forges import Forges
 from app.services.branch_monitor import BranchMonitor
@@ -34,7 +35,9 @@ from app.services.dispatcher import Dispatcher
 from app.services.enricher import Enricher
 from app.services.leadership import TTL, Leadership
 from app.services.periodic import Periodic
+from app.services.planner import Planner
 from app.services.poller import Poller
+from app.services.prober import Prober
 from app.services.scheduler import Call, Scheduler
 from app.settings.types import Settings
 from app.storage.database import Database
@@ -64,6 +67,9 @@ AUDIT_S = 10.0
 CONFIRMED_WITHIN = timedelta(minutes=1)
 POLL_HISTORY = timedelta(days=7)  # a choice: a week shows a weekly rhythm
 DRAIN_S = 10.0
+PLAN_S = 5.0
+# A choice: a hundred lists every 13 s, of half a second each, keep four of them busy.
+PROBE_THREADS = 16
 # A start spreads the first polls: this far apart, or evenly over the shortest interval if closer.
 START_GAP = timedelta(milliseconds=50)
 
@@ -96,6 +102,9 @@ class Term:
     enricher: Enricher
     forges: Forges
     senders: Senders
+    prober: Prober
+    probes: Scheduler
+    planner: Planner
     chores: tuple[Periodic, ...]
 
 
@@ -168,7 +177,9 @@ class Runtime:
     def _begin_term(self, fence: int) -> None:
         term = self._make_term(fence)
         try:
-            _seat(term.scheduler, term.catalog.load(self.settings.repositories), utc_now())
+            entries = term.catalog.load(self.settings.repositories)
+            term.planner.plan()
+            _seat(term.scheduler, entries, term.planner, utc_now())
             term.dispatcher.start()
             term.scheduler.start()
             for chore in term.chores:
@@ -214,6 +225,29 @@ class Runtime:
             trigger_on_baseline=polling.baseline == "trigger",
             storm_limit=polling.storm_limit,
         )
+        scheduler = Scheduler(
+            poll=lambda number, call: poller.poll(number, call),  # noqa: PLW0108 - it is made below
+            workers=polling.workers,
+            now=utc_now,
+        )
+        prober = Prober(
+            catalog=catalog,
+            probe_for=forges.probe_for,
+            wake=partial(scheduler.wake, reason="probe"),
+            now=utc_now,
+            timeout=polling.timeout,
+        )
+        probes = Scheduler(poll=prober.ask, workers=PROBE_THREADS, now=utc_now, name="probe")
+        planner = Planner(
+            catalog=catalog,
+            settings=self.settings.forges,
+            forges=forges,
+            prober=prober,
+            probes=probes,
+            polls=scheduler,
+            now=utc_now,
+            ceiling=polling.max_interval,
+        )
         poller = Poller(
             catalog=catalog,
             monitor=monitor,
@@ -225,16 +259,30 @@ class Runtime:
             chance=random.random,
             ceiling=polling.max_interval,
             timeout=polling.timeout,
+            paces=planner,
         )
-        scheduler = Scheduler(poll=poller.poll, workers=polling.workers, now=utc_now)
         chores = (
             Periodic("flush", catalog.flush, every_s=FLUSH_S),
             Periodic("prune", self._prune, every_s=PRUNE_S),
             Periodic("clock", scheduler.mind_the_clock, every_s=CLOCK_S),
+            Periodic("probe clock", probes.mind_the_clock, every_s=CLOCK_S),
+            Periodic("plan", planner.plan, every_s=PLAN_S),
             Periodic("confirmations", self._expire_confirmations, every_s=CONFIRMATIONS_S),
             *self._hook_chores(catalog, fence),
         )
-        return Term(catalog, poller, scheduler, dispatcher, enricher, forges, senders, chores)
+        return Term(
+            catalog=catalog,
+            poller=poller,
+            scheduler=scheduler,
+            dispatcher=dispatcher,
+            enricher=enricher,
+            forges=forges,
+            senders=senders,
+            prober=prober,
+            probes=probes,
+            planner=planner,
+            chores=chores,
+        )
 
     def _make_intake(self) -> "HookIntake | None":
         """Make what takes the forges' own webhooks, where one of them has a secret for that."""
@@ -351,11 +399,25 @@ class Runtime:
             status = HealthStatus.OK if self._leadership.is_alive else HealthStatus.FAILED
             parts = ("scheduler", "dispatcher", "forges")
             return [Component(part, status, role) for part in parts]
+        asks_probes = bool(term.prober.healths())
         return [
-            _alive("scheduler", is_alive=term.scheduler.is_alive),
+            _alive(
+                "scheduler",
+                is_alive=term.scheduler.is_alive and (term.probes.is_alive or not asks_probes),
+            ),
             _alive("dispatcher", is_alive=term.dispatcher.is_alive),
             forges_health(term.catalog.entries()),
         ]
+
+    def plans(self) -> Mapping[str, ForgePlan]:
+        """Return how each forge's repositories are watched; empty where this process does not."""
+        term = self._term
+        return term.planner.plans() if term else {}
+
+    def probes(self) -> tuple[ProbeHealth, ...]:
+        """Return how each probe fares; empty where this process asks none."""
+        term = self._term
+        return term.prober.healths() if term else ()
 
     def _receivers_health(self, *, is_known: bool) -> Component:
         from app.services.health import receivers_health
@@ -407,6 +469,7 @@ class Runtime:
         self._store.pause(entry.watched.id, at=at)
         term.catalog.pause(entry.watched.id, at)
         term.scheduler.remove(entry.watched.id)
+        term.planner.hurry()
 
     def resume_repository(self, name: str) -> None:
         """Poll a paused repository again, at once."""
@@ -418,6 +481,7 @@ class Runtime:
         term.catalog.pause(entry.watched.id, None)
         if not entry.repository.enabled:
             return
+        term.planner.hurry()
         term.scheduler.add(
             entry.watched.id, due_at=utc_now(), wait=entry.repository.interval, reason="wake"
         )
@@ -623,6 +687,7 @@ class Runtime:
 def _wind_up(term: Term) -> None:
     """End what is under way within the time there is, also of a term that began only in part."""
     deadline = time.monotonic() + DRAIN_S - 1
+    term.probes.stop(max(0.0, deadline - time.monotonic()))
     term.scheduler.stop(max(0.0, deadline - time.monotonic()))
     term.dispatcher.stop(max(0.0, deadline - time.monotonic()))
     term.enricher.close()
@@ -634,7 +699,7 @@ def _wind_up(term: Term) -> None:
     term.forges.close()
 
 
-def _seat(scheduler: Scheduler, entries: Sequence[Entry], now: datetime) -> None:
+def _seat(scheduler: Scheduler, entries: Sequence[Entry], planner: Planner, now: datetime) -> None:
     """Give every repository that is polled its place; those overdue are spread, not all at once."""
     polled = [e for e in entries if e.repository.enabled and e.watched.paused_at is None]
     if not polled:
@@ -642,13 +707,14 @@ def _seat(scheduler: Scheduler, entries: Sequence[Entry], now: datetime) -> None
     gap = min(START_GAP, min(e.repository.interval for e in polled) / len(polled))
     late = 0
     for entry in polled:
+        pace = planner.pace(entry)
+        rest = pace.floor if pace.rest is None else pace.rest
         due_at = entry.watched.next_poll_at or now
-        latest = now + entry.repository.interval
-        if due_at <= now or due_at > latest:
-            due_at, late = now + gap * late, late + 1
-        scheduler.add(
-            entry.watched.id, due_at=due_at, wait=entry.repository.interval, reason="start"
-        )
+        if due_at <= now or due_at > now + rest:
+            # As far apart as the forge's allowance suffices for, where that is scarce.
+            slow = rest / len(polled) if rest > entry.repository.interval else gap
+            due_at, late = now + max(gap, slow) * late, late + 1
+        scheduler.add(entry.watched.id, due_at=due_at, wait=rest, reason="start")
 
 
 def _alive(name: str, *, is_alive: bool) -> Component:

@@ -12,10 +12,16 @@ LONGEST_OUTAGE_WAIT = 8
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A repository's shortest interval, and the longest that it is ever left alone."""
+    """A repository's shortest interval, and the longest that it is ever left alone.
+
+    ``rest`` is how long it is left alone while all is well, for the reason given; None: the
+    shortest interval.
+    """
 
     floor: timedelta
     ceiling: timedelta
+    rest: timedelta | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +45,8 @@ def next_turn(
     'every 15 s'
     """
     if error is None or failures == 0:
-        return Turn(now + pace.floor, pace.floor, f"every {in_words(pace.floor)}")
+        rest = pace.floor if pace.rest is None else pace.rest
+        return Turn(now + rest, rest, pace.reason or f"every {in_words(rest)}")
     if isinstance(error, ForgeRateLimited):
         wait = max(error.reset_at - now, pace.floor)
         return Turn(now + wait, wait, "the forge's rate limit resets then")

@@ -198,8 +198,8 @@ def _families(members: Iterable[Member]) -> dict[tuple[Kin, ...], list[_Househol
         families[(kin,)] += [("", ((number,),)) for number in ids]
     for owner, kinds in of_owner.items():
         kinds.sort(key=lambda pair: (pair[0].interval, -pair[0].weight, pair[0].is_rest))
-        kin = tuple(one for one, _ in kinds)
-        families[kin].append((owner, tuple(ids for _, ids in kinds)))
+        family = tuple(one for one, _ in kinds)
+        families[family].append((owner, tuple(ids for _, ids in kinds)))
     return families
 
 

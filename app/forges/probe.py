@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from app.domain.plan import Probing
@@ -19,12 +20,14 @@ FRESH_FOR_S = 10.0
 class Facts:
     """What a forge says of a repository beside its refs; None where it was not told.
 
-    ``moved_to`` is its URL now, where that is another than configured.
+    ``moved_to`` is its URL now, where that is another than configured. ``pushed_at`` is when it was
+    pushed to last, by the forge's clock.
     """
 
     moved_to: str | None = None
     is_archived: bool | None = None
     is_disabled: bool | None = None
+    pushed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

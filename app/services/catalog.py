@@ -5,10 +5,10 @@ the others' every few seconds. A crash then costs a poll, never a change.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.domain.errors import NotFound, StorageUnavailable
 from app.domain.repository import Repository
@@ -76,6 +76,10 @@ class Catalog:
             raise NotFound(f"no repository with number {repository_id} is watched")
         return entry
 
+    def find(self, repository_id: int) -> Entry | None:
+        """Return an entry by its number, None where it is not watched."""
+        return self._entries.get(repository_id)
+
     def by_name(self, name: str) -> Entry:
         """Return an entry by its name.
 
@@ -99,15 +103,33 @@ class Catalog:
             watched = replace(entry.watched, paused_at=at)
             self._entries[repository_id] = Entry(entry.repository, watched)
 
+    def replan(self, repository_id: int, at: datetime, reason: str) -> None:
+        """Note that a repository's next poll comes at another time than its last one decided."""
+        with self._changed:
+            entry = self._entries.get(repository_id)
+            if entry is not None:
+                self._put(entry, replace(entry.watched, next_poll_at=at, next_poll_reason=reason))
+
+    def learn(self, repository_id: int, facts: Mapping[str, Any]) -> None:
+        """Note what a forge tells of a repository beside its refs; what else is known stays."""
+        with self._changed:
+            entry = self._entries.get(repository_id)
+            if entry is not None:
+                self._put(entry, replace(entry.watched, facts={**entry.watched.facts, **facts}))
+
+    def _put(self, entry: Entry, watched: Watched) -> None:
+        self._entries[watched.id] = Entry(entry.repository, watched)
+        self._unwritten[watched.id] = _state(watched)
+
     def note(self, watched: Watched, record: PollRecord) -> None:
         """Note a poll's outcome, to be written with the next flush."""
         with self._changed:
             entry = self._entries.get(watched.id)
             if entry is None:
                 return
-            watched = replace(watched, paused_at=entry.watched.paused_at)
-            self._entries[watched.id] = Entry(entry.repository, watched)
-            self._unwritten[watched.id] = _state(watched)
+            # What was done and learned meanwhile; what is told again and again is told again.
+            facts = {**entry.watched.facts, **watched.facts}
+            self._put(entry, replace(watched, paused_at=entry.watched.paused_at, facts=facts))
             self._records.append(record)
             self._last[watched.id] = record
             self._changed.notify_all()
@@ -140,7 +162,7 @@ class Catalog:
         with self._changed:
             states, self._unwritten = self._unwritten, {}
             records, self._records = self._records, []
-        if not records:
+        if not (records or states):
             return
         try:
             self._store.flush_polls(list(states.values()), records, fence=self._fence)

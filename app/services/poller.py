@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.cadence import Pace, Turn, next_turn
-from app.domain.errors import LeaseLost, RepoSentryError
+from app.domain.errors import ForgeBusy, LeaseLost, RepoSentryError
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.services.branch_monitor import BranchMonitor, Finding
@@ -20,6 +20,43 @@ log = logging.getLogger(__name__)
 # Waits after a failure are lengthened by up to this share, so that the repositories of a forge
 # that failed together do not come back together.
 FAILURE_JITTER = 0.1
+# Why a poll takes place, where somebody waits for it, and where somebody said what it will find.
+AWAITED = frozenset({"wake", "hook"})
+TOLD = AWAITED | {"probe"}
+HEARSAY = frozenset({"hook", "probe"})
+
+
+# A choice: where a probe or a webhook told of a move and the refs know nothing of it, they are
+# asked once more so much later, since a forge's servers do not all hear of a push at once.
+ONCE_MORE = timedelta(seconds=5)
+# A choice: our own pacing never asks for less, and a clock may stand still in between.
+LEAST_WAIT = timedelta(milliseconds=50)
+
+
+class Paces(Protocol):
+    """Says how often each repository is polled."""
+
+    def pace(self, entry: Entry, /) -> Pace:
+        """Return how often a repository is polled now, and why."""
+        ...
+
+    def polled(self, repository_id: int, started_at: datetime, /) -> None:
+        """Note a poll that went well, and when it began."""
+        ...
+
+
+class Steady:
+    """Every repository at its own interval."""
+
+    def __init__(self, ceiling: timedelta) -> None:
+        self._ceiling = ceiling
+
+    def pace(self, entry: Entry, /) -> Pace:
+        """Return the repository's own interval."""
+        return Pace(entry.repository.interval, self._ceiling)
+
+    def polled(self, repository_id: int, started_at: datetime, /) -> None:
+        """Do nothing: nobody else looks."""
 
 
 class Observer(Protocol):
@@ -50,6 +87,7 @@ class Poller:
         chance: Callable[[], float],
         ceiling: timedelta,
         timeout: timedelta,
+        paces: Paces | None = None,
     ) -> None:
         self._catalog = catalog
         self._monitor = monitor
@@ -61,6 +99,9 @@ class Poller:
         self._chance = chance
         self._ceiling = ceiling
         self._timeout = timeout
+        self._paces = paces or Steady(ceiling)
+        # Told to have moved, and not seen to have: the refs are asked once more.
+        self._asked_again: set[int] = set()
         # The code of each failing repository's last warning, by its id; a repository is polled by
         # one thread at a time. Kept here and not with the rest, so that a start tells anew.
         self._warned_of: dict[int, str | None] = {}
@@ -75,6 +116,8 @@ class Poller:
             finding = self._monitor.poll(
                 entry.repository, entry.watched, catch_up=self._is_catch_up(entry, started_at)
             )
+        except ForgeBusy as busy:
+            return self._put_off(entry, call, busy)
         except LeaseLost:
             self._lease_lost()
             return NextCall(started_at + self._ceiling, self._ceiling)
@@ -86,6 +129,15 @@ class Poller:
             name = type(failure).__name__
             error = RepoSentryError(f"a defect of this program ({name}); see the log")
         return self._conclude(entry, finding, error, started_at=started_at, reason=call.reason)
+
+    def _put_off(self, entry: Entry, call: Call, busy: ForgeBusy) -> NextCall:
+        """Wait for our slot; nothing was asked, so that this is neither a poll nor a failure."""
+        now = self._now()
+        at = max(busy.at, now + LEAST_WAIT)
+        pace = self._paces.pace(entry)
+        self._catalog.replan(entry.watched.id, at, "waits for its slot in the forge's allowance")
+        reason = call.reason if call.reason in TOLD else "slot"
+        return NextCall(at, max(pace.floor, at - now), reason)
 
     def _is_catch_up(self, entry: Entry, at: datetime) -> bool:
         """Tell whether the last poll was longer ago than its own plan explains."""
@@ -105,11 +157,18 @@ class Poller:
     ) -> NextCall:
         ended_at = self._now()
         failures = entry.watched.failures + 1 if error else 0
-        pace = Pace(entry.repository.interval, self._ceiling)
-        turn = next_turn(pace, now=ended_at, failures=failures, error=error)
+        if not error:
+            self._paces.polled(entry.watched.id, started_at)
+        turn = next_turn(self._paces.pace(entry), now=ended_at, failures=failures, error=error)
+        then = "retry" if error else "schedule"
         if error:
             jitter = turn.wait * FAILURE_JITTER * self._chance()
             turn = Turn(turn.at + jitter, turn.wait + jitter, turn.reason)
+        elif self._is_asked_again(entry, finding, reason) and turn.wait > ONCE_MORE:
+            turn = Turn(
+                ended_at + ONCE_MORE, turn.wait, f"once more, since a {reason} told of a move"
+            )
+            then = reason
         record = PollRecord(
             repository_id=entry.watched.id,
             started_at=started_at,
@@ -124,7 +183,16 @@ class Poller:
         # First of all, so that nothing that breaks below leaves an old standing behind.
         self._catalog.note(_standing(finding.watched, record, turn, failures, ended_at), record)
         self._report(entry, finding, record)
-        return NextCall(turn.at, turn.wait, "retry" if error else "schedule")
+        return NextCall(turn.at, turn.wait, then)
+
+    def _is_asked_again(self, entry: Entry, finding: Finding, reason: str) -> bool:
+        """Tell whether somebody spoke of a move that the refs do not show, for the first time."""
+        number = entry.watched.id
+        if reason not in HEARSAY or finding.changed or number in self._asked_again:
+            self._asked_again.discard(number)
+            return False
+        self._asked_again.add(number)
+        return True
 
     def _report(self, entry: Entry, finding: Finding, record: PollRecord) -> None:
         repository = entry.repository

@@ -95,9 +95,10 @@ class _DueTrigger(BaseTrigger):  # type: ignore[misc] # APScheduler 3 ships no t
 class _Pool(BaseExecutor):  # type: ignore[misc] # as above
     """Threads that are made as they are needed, up to ``most``, and share one queue."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, name: str) -> None:
         super().__init__()
         self._most = most
+        self._name = name
         self._work: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
@@ -112,7 +113,7 @@ class _Pool(BaseExecutor):  # type: ignore[misc] # as above
     def _do_submit_job(self, job: Any, run_times: list[datetime]) -> None:
         self._work.put(job)
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
-            name = f"poll-{len(self._threads)}"
+            name = f"{self._name}-{len(self._threads)}"
             thread = threading.Thread(target=self._serve, name=name, daemon=True)
             thread.start()  # where the system has no more, the others serve the queue
             self._threads.append(thread)
@@ -129,7 +130,11 @@ class _Pool(BaseExecutor):  # type: ignore[misc] # as above
 
 
 class Scheduler:
-    """Calls ``poll(repository_id, call)`` for every seat, never twice at once for the same one."""
+    """Calls ``poll(repository_id, call)`` for every seat, never twice at once for the same one.
+
+    Probes have another one, with threads of their own, so that none waits for a poll; a seat's
+    number is the probe's there. ``name`` tells the threads apart.
+    """
 
     def __init__(
         self,
@@ -137,10 +142,11 @@ class Scheduler:
         poll: Callable[[int, Call], NextCall],
         workers: int,
         now: Callable[[], datetime],
+        name: str = "poll",
     ) -> None:
         self._poll = poll
         self._now = now
-        self._pool = _Pool(workers)
+        self._pool = _Pool(workers, name)
         self._seats: dict[int, _Seat] = {}
         self._running = 0
         self._is_stopping = False
@@ -195,6 +201,18 @@ class Scheduler:
             seat.planned_at = self._now()
         self._move(seat)
 
+    def bring(self, repository_id: int, at: datetime) -> bool:
+        """Bring a repository's next poll forward to then; False where it comes sooner anyway."""
+        seat = self._seats.get(repository_id)
+        if seat is None or not seat.is_seated:
+            return False
+        with seat.lock:
+            if seat.is_taken or seat.planned_at <= at:
+                return False
+            seat.planned_at = at
+        self._move(seat)
+        return True
+
     def mind_the_clock(self) -> None:
         """Bring plans forward that lie further ahead than any wait: the clock was set back.
 
@@ -216,8 +234,9 @@ class Scheduler:
             self._move(seat)
 
     def start(self) -> None:
-        """Start calling."""
-        self._scheduler.start()
+        """Start calling, if it does not yet, and was not stopped."""
+        if not (self._is_stopping or self._scheduler.running):
+            self._scheduler.start()
 
     def stop(self, timeout_s: float) -> bool:
         """Call no more, and wait for what is under way; False if some of it still is."""
