@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks import crash, delivery, latency, memory, startup
+from benchmarks import crash, delivery, forges, large, latency, memory, polls, startup
 from benchmarks.row import HEAD, Row
 
 BENCHMARKS: Mapping[str, Callable[[], Iterator[Row]]] = {
@@ -11,10 +11,15 @@ BENCHMARKS: Mapping[str, Callable[[], Iterator[Row]]] = {
     "memory": memory.measure,
     "latency": latency.measure,
     "delivery": delivery.measure,
+    "polls": polls.measure,
+    "large": large.measure,
 }
 
 # What takes hours, or as long as one likes: each with options of its own (``--help``).
-CAMPAIGNS: Mapping[str, Callable[[Sequence[str]], int]] = {"crash": crash.main}
+CAMPAIGNS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "crash": crash.main,
+    "forges": forges.main,
+}
 
 
 def main(chosen: list[str]) -> int:

@@ -31,27 +31,39 @@ def configure(
     baseline: str = "silent",
 ) -> Path:
     """Write the configuration of a fleet and return the file."""
+    return write_configuration(
+        folder,
+        {name_of(number): git.url(name_of(number)) for number in range(count)},
+        polling={"policy": "fixed", "interval": interval, "baseline": baseline},
+        receivers=receivers or {"ci": {"url": receiver or "http://127.0.0.1:9/"}},
+    )
+
+
+def write_configuration(
+    folder: Path, repositories: Mapping[str, str], **sections: Mapping[str, Any]
+) -> Path:
+    """Write a configuration for repositories (URLs by name), and return the file."""
     settings = {
         "storage": {"url": "sqlite:///fleet.db"},
-        "polling": {"policy": "fixed", "interval": interval, "baseline": baseline},
-        "receivers": receivers or {"ci": {"url": receiver or "http://127.0.0.1:9/"}},
-        "repositories": [
-            {"url": git.url(name_of(number)), "name": name_of(number)} for number in range(count)
-        ],
+        "receivers": {"ci": {"url": "http://127.0.0.1:9/"}},
+        "repositories": [{"url": url, "name": name} for name, url in repositories.items()],
+        **sections,
     }
     file = folder / "reposentry.yaml"
     file.write_text(json.dumps(settings), encoding="utf-8")
     return file
 
 
-def wait_all_polled(sentry: RunningSentry, count: int) -> None:
+def wait_all_polled(
+    sentry: RunningSentry, count: int, *, deadline_s: float = BASELINE_DEADLINE_S
+) -> None:
     """Wait until the baseline of every repository has been taken."""
 
     def look() -> bool:
         time.sleep(0.5)  # each look costs what is being measured
         return len(sentry.repositories("&state=ok")) == count
 
-    eventually(look, deadline_s=BASELINE_DEADLINE_S, what=f"{count} repositories are polled")
+    eventually(look, deadline_s=deadline_s, what=f"{count} repositories are polled")
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class FakeGitHub(QuickServer):
 
     ``hosting`` holds the repositories; change them by the methods here, which are safe from any
     thread. ``now`` is the clock. ``retry_form`` is how it says how long to wait: seconds, date, or
-    none. ``most_in_batch`` is how many repositories a GraphQL query may name before it takes too
+    none. Without ``limits`` nobody counts, as on a server of one's own. ``most_in_batch`` is how many repositories a GraphQL query may name before it takes too
     long, which is answered by ``too_many`` (502, 504, or ``partial``).
     """
 
@@ -109,10 +109,12 @@ class FakeGitHub(QuickServer):
         tls: bool = False,
         latency_s: float = 0.0,
         tokens: Sequence[str] = (TOKEN,),
+        limits: bool = True,
         now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(port=port, tls=tls, latency_s=latency_s)
         self.now = now
+        self.limits = limits
         self.hosting = Hosting(now)
         self.accounts = {token: Account(f"token {n}") for n, token in enumerate(tokens, 1)}
         self.strangers: dict[str, Account] = {}
@@ -141,6 +143,13 @@ class FakeGitHub(QuickServer):
         """Point refs elsewhere by one push; None deletes one."""
         with self.lock:
             self.hosting.move(repository, refs)
+
+    def fill(self, repository: str, branches: int, tags: int = 0) -> None:
+        """Make so many more branches and tags, by one push."""
+        with self.lock:
+            tip = self.hosting.get(repository).now.refs[MAIN]
+            refs: dict[str, str | None] = {f"{HEADS}many-{n:05}": tip for n in range(branches)}
+            self.hosting.move(repository, refs | {f"{TAGS}v{n:05}": tip for n in range(tags)})
 
     def create(self, repository: str, branches: int = 1) -> None:
         """Make a repository."""
@@ -320,6 +329,8 @@ class FakeGitHub(QuickServer):
             return _said(403, f"{message} a User-Agent header", "refused")
         if request.headers.get("x-github-api-version", "2022-11-28") not in VERSIONS:
             return _said(400, "The version of the API is not supported", "refused")
+        if not self.limits:
+            return None
         now_s = self.now()
         points = 1 if request.method in {"GET", "HEAD"} or resource == GRAPHQL else 5
         minute = account.graphql_minute if resource == GRAPHQL else account.rest_minute
@@ -381,6 +392,9 @@ class FakeGitHub(QuickServer):
         headers = [*found.headers, CACHE, VARY]
         if account is None:
             return Answer(found.status, found.body, headers, found.sort)
+        if not self.limits:
+            over = account.ledger.leave
+            return Answer(found.status, found.body, headers, found.sort, over=over)
         window = account.window(resource)
         headers += [
             ("X-RateLimit-Limit", str(window.limit)),
@@ -875,6 +889,7 @@ CONTROLS = frozenset(
     {
         "push",
         "move",
+        "fill",
         "create",
         "delete",
         "rename",
@@ -936,8 +951,14 @@ def main() -> None:
     parser.add_argument("--branches", type=int, default=3)
     parser.add_argument("--latency", type=float, default=0.0, help="milliseconds")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--unlimited", action="store_true", help="nobody counts")
     chosen = parser.parse_args()
-    server = FakeGitHub(port=chosen.port, tls=chosen.tls, latency_s=chosen.latency / 1000)
+    server = FakeGitHub(
+        port=chosen.port,
+        tls=chosen.tls,
+        latency_s=chosen.latency / 1000,
+        limits=not chosen.unlimited,
+    )
     server.hosting.populate(
         organisations=chosen.organisations,
         repositories=chosen.repositories,
