@@ -1,8 +1,9 @@
 """Where a forge shows a commit, a comparison, a branch or a tag, where its addresses are known."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from app.domain.refs import is_tag, short_name
 from app.domain.repository import parse_remote
@@ -29,7 +30,30 @@ KINDS = {
     "gitea": Addresses(
         "/commit/{id}", "/compare/{before}...{after}", "/src/branch/{name}", "/src/tag/{name}"
     ),
+    "gogs": Addresses("/commit/{id}", "/compare/{before}...{after}", "/src/{name}", "/src/{name}"),
+    # The later commit first, with an escaped line end between.
+    "bitbucket": Addresses(
+        "/commits/{id}",
+        "/branches/compare/{after}%0D{before}",
+        "/branch/{name}",
+        "/commits/tag/{name}",
+    ),
+    "bitbucket-server": Addresses(
+        "/commits/{id}",
+        "/compare/commits?sourceBranch={after}&targetBranch={before}",
+        "/browse?at=refs%2Fheads%2F{name}",
+        "/browse?at=refs%2Ftags%2F{name}",
+    ),
+    "azure": Addresses(
+        "/commit/{id}",
+        "/branchCompare?baseVersion=GC{before}&targetVersion=GC{after}",
+        "?version=GB{name}",
+        "?version=GT{name}",
+    ),
 }
+
+_AZURE_SSH = re.compile(r"v3/([^/]+)/([^/]+)/([^/]+)")
+_BITBUCKET_SERVER = re.compile(r"(https?://[^/]+.*?)(?:/scm)?/([^/]+)/([^/]+)")
 
 
 class ForgeLinks:
@@ -63,20 +87,42 @@ class ForgeLinks:
 
     def _link(self, name: str, url: str, spell: Callable[[Addresses], str]) -> str | None:
         entry = self._forges.get(name)
-        addresses = KINDS.get(entry.kind if entry else name)
-        base = _base(url, entry)
+        kind = entry.kind if entry else name
+        addresses = KINDS.get(kind)
+        base = _base(url, entry, kind)
         return None if addresses is None or base is None else base + spell(addresses)
 
 
-def _base(url: str, forge: Forge | None) -> str | None:
+def _base(url: str, forge: Forge | None, kind: str) -> str | None:
     """Return the repository's address in a browser; over ssh only its forge knows it."""
     try:
         remote = parse_remote(url)
     except ValueError:
         return None
+    is_web = remote.scheme in {"http", "https"}
+    home = forge.url.rstrip("/") if forge and forge.url.startswith(("http://", "https://")) else ""
+    if not is_web and (remote.scheme != "ssh" or not home):
+        return None
     path = remote.path.removesuffix(".git")
-    if remote.scheme in {"http", "https"}:
-        return remote.url.removesuffix(".git")
-    if remote.scheme == "ssh" and forge and forge.url.startswith(("http://", "https://")):
-        return f"{forge.url.rstrip('/')}/{quote(path)}"
-    return None
+    if kind == "bitbucket-server":
+        return _of_bitbucket_server(remote.url.removesuffix(".git") if is_web else f"{home}/{path}")
+    if is_web:
+        # Azure DevOps takes .git for a part of the name.
+        return remote.url if kind == "azure" else remote.url.removesuffix(".git")
+    if kind == "azure":
+        path = _AZURE_SSH.sub(r"\1/\2/_git/\3", remote.path)
+        # A forge's address may name the organisation already.
+        parts = urlsplit(home)
+        is_named = parts.path or (parts.hostname or "").endswith(".visualstudio.com")
+        path = path.partition("/")[2] if is_named else path
+    return f"{home}/{quote(path, safe='/%')}"
+
+
+def _of_bitbucket_server(url: str) -> str | None:
+    """Return the page of a repository that git finds at ``scm/PROJECT/name``, or without scm."""
+    found = _BITBUCKET_SERVER.fullmatch(url)
+    if found is None:
+        return None
+    home, project, name = found.groups()
+    owner = f"users/{project[1:]}" if project.startswith("~") else f"projects/{project}"
+    return f"{home}/{owner}/repos/{name}"

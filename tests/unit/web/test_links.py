@@ -11,6 +11,10 @@ LINKS = ForgeLinks(
         "hub": Forge("hub", "github", "https://github.example.com", None),
         "work": Forge("work", "gitlab", "https://gitlab.example.com/", None),
         "tea": Forge("tea", "gitea", "https://codeberg.org", None),
+        "gogs": Forge("gogs", "gogs", "https://gogs.example.com", None),
+        "stash": Forge("stash", "bitbucket-server", "https://stash.example.com/bb", None),
+        "azure": Forge("azure", "azure", "https://dev.azure.com", None),
+        "acme": Forge("acme", "azure", "https://acme.visualstudio.com", None),
         "plain": Forge("plain", "git", "https://git.example.com", None),
     }
 )
@@ -25,6 +29,14 @@ LINKS = ForgeLinks(
         ("work", "git@gitlab.example.com:a/b", "refs/tags/v1", "https://gitlab.example.com/a/b/-/tags/v1"),
         ("tea", "https://codeberg.org/a/b", "refs/heads/m", "https://codeberg.org/a/b/src/branch/m"),
         ("tea", "https://codeberg.org/a/b", "refs/heads/<#?>", "https://codeberg.org/a/b/src/branch/%3C%23%3F%3E"),
+        ("gogs", "https://gogs.example.com/a/b.git", "refs/heads/m", "https://gogs.example.com/a/b/src/m"),
+        ("bitbucket", "https://bitbucket.org/a/b.git", "refs/heads/x/y", "https://bitbucket.org/a/b/branch/x/y"),
+        ("bitbucket", "https://bitbucket.org/a/b", "refs/tags/v1", "https://bitbucket.org/a/b/commits/tag/v1"),
+        ("stash", "https://stash.example.com/bb/scm/AC/b.git", "refs/heads/x/y", "https://stash.example.com/bb/projects/AC/repos/b/browse?at=refs%2Fheads%2Fx/y"),
+        ("stash", "ssh://git@stash.example.com:7999/~ada/b.git", "refs/tags/v1", "https://stash.example.com/bb/users/ada/repos/b/browse?at=refs%2Ftags%2Fv1"),
+        ("azure", "https://dev.azure.com/a/p%20q/_git/b", "refs/heads/x", "https://dev.azure.com/a/p%20q/_git/b?version=GBx"),
+        ("azure", "git@ssh.dev.azure.com:v3/a/p/b", "refs/tags/v1", "https://dev.azure.com/a/p/_git/b?version=GTv1"),
+        ("acme", "acme@vs-ssh.visualstudio.com:v3/acme/p/b", "refs/heads/m", "https://acme.visualstudio.com/p/_git/b?version=GBm"),
         ("plain", "https://git.example.com/a", "refs/heads/m", None),
         ("git", "/srv/git/a.git", "refs/heads/m", None),
         ("github", "/srv/git/a.git", "refs/heads/m", None),
@@ -47,3 +59,23 @@ def test_a_comparison_needs_two_commits() -> None:
     assert LINKS.commit("work", "https://gitlab.example.com/a/b", AFTER) == (
         f"https://gitlab.example.com/a/b/-/commit/{AFTER}"
     )
+
+
+def test_each_forge_compares_in_its_own_way() -> None:
+    urls = {
+        "bitbucket": "https://bitbucket.org/a/b",
+        "azure": "https://dev.azure.com/a/p/_git/b",
+        "stash": "https://stash.example.com/bb/scm/AC/b.git",
+    }
+
+    assert [LINKS.compare(forge, url, BEFORE, AFTER) for forge, url in urls.items()] == [
+        f"https://bitbucket.org/a/b/branches/compare/{AFTER}%0D{BEFORE}",
+        (
+            "https://dev.azure.com/a/p/_git/b/branchCompare"
+            f"?baseVersion=GC{BEFORE}&targetVersion=GC{AFTER}"
+        ),
+        (
+            "https://stash.example.com/bb/projects/AC/repos/b/compare/commits"
+            f"?sourceBranch={AFTER}&targetBranch={BEFORE}"
+        ),
+    ]
