@@ -177,6 +177,10 @@ class Forges:
         make = PROBES.get(forge.kind)
         return make(forge, self._tools[forge.name], probing, key) if make else None
 
+    def spare(self, forge_name: str, urls: frozenset[str]) -> None:
+        """Read these by git from now on, where that can be, and the others as is best for each."""
+        self._tools[self._known(forge_name)].spared.urls = urls
+
     def _accounts(self, forge_name: str) -> Accounts:
         name = self._known(forge_name)
         return self._tools[name].accounts_of(self._forges[name])

@@ -23,7 +23,7 @@ from app.forges.listing import keep
 from app.forges.one_branch import KEY as ONE_BRANCH, literal_branches
 from app.forges.probe import JustTold
 from app.forges.rest import WAY, Api, Listing, Pairs, decode, next_link, project_path
-from app.forges.ways import Tools, git_way, rest_way
+from app.forges.ways import Spared, Tools, git_way, rest_way
 from app.settings.types import Forge
 from app.transport import Transport
 
@@ -61,7 +61,8 @@ def client(forge: Forge, tools: Tools) -> GitClient:
     git_first = Fallback([git, rest], now=tools.now)
     if not forge.signs_in:
         return git_first
-    by_tags = _ByTags(without=Fallback([rest, git], now=tools.now), wanted=git_first)
+    rest_first = Fallback([rest, git], now=tools.now)
+    by_tags = _ByTags(without=rest_first, wanted=git_first, spared=tools.spared)
     return _AfterProbes(by_tags, tools.just_told)
 
 
@@ -405,11 +406,15 @@ class _AfterProbes:
 
 
 class _ByTags:
-    """Chooses between two clients by whether a repository's tags are watched."""
+    """Chooses between two clients by whether a repository's tags are watched.
 
-    def __init__(self, *, without: Fallback, wanted: Fallback) -> None:
+    One that is ``spared`` is read as those with tags are, by git first.
+    """
+
+    def __init__(self, *, without: Fallback, wanted: Fallback, spared: Spared) -> None:
         self._without = without
         self._wanted = wanted
+        self._spared = spared
 
     def list_refs(
         self,
@@ -420,7 +425,9 @@ class _ByTags:
         urgent: bool = False,
     ) -> RefsReply:
         """Ask the one for this repository."""
-        return self._for(repository).list_refs(
+        is_spared = repository.url in self._spared.urls
+        client = self._wanted if is_spared else self._for(repository)
+        return client.list_refs(
             repository, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
 

@@ -23,6 +23,13 @@ from app.settings.types import Forge
 from app.transport import Transport
 
 
+class Spared:
+    """Whose refs had better be read by git, so that the API's allowance suffices for the rest."""
+
+    def __init__(self) -> None:
+        self.urls: frozenset[str] = frozenset()  # only ever replaced whole
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What every forge's client and probes are made with."""
@@ -30,6 +37,7 @@ class Tools:
     transport: Transport
     now: Callable[[], datetime]
     just_told: JustTold = field(default_factory=JustTold, repr=False, compare=False)
+    spared: Spared = field(default_factory=Spared, repr=False, compare=False)
     _accounts: dict[str, Accounts] = field(default_factory=dict, repr=False, compare=False)
 
     def accounts_of(self, forge: Forge) -> Accounts:

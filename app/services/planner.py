@@ -47,6 +47,10 @@ class Forges(Protocol):
         """Return the way by which a poll would read now."""
         ...
 
+    def spare(self, forge_name: str, urls: frozenset[str], /) -> None:
+        """Have these read by git, so that the API's allowance suffices for the rest."""
+        ...
+
 
 class Seating(Protocol):
     """Where repositories wait for their polls."""
@@ -187,6 +191,17 @@ class Planner:
                 for repository_id in place.group.members
             }
             self._prober.follow(self._plans.values(), self._probes)
+            for plan in self._plans.values():
+                self._forges.spare(plan.forge, self._urls_by_git(plan))
+
+    def _urls_by_git(self, plan: ForgePlan) -> frozenset[str]:
+        entries = (
+            self._catalog.find(number)
+            for group in plan.groups
+            if group.by_git
+            for number in group.members
+        )
+        return frozenset(entry.repository.url for entry in entries if entry is not None)
 
     def _member(self, entry: Entry) -> Member:
         repository, number = entry.repository, entry.watched.id
