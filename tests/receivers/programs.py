@@ -51,15 +51,12 @@ def find_package(name: str) -> ModuleType:
         raise
 
 
-def find_node_modules() -> Path:
-    """Return the folder into which npm has installed the verifiers."""
+def find_node_modules(wanted: str = "@octokit/webhooks standardwebhooks cloudevents") -> Path:
+    """Return the folder into which npm has installed what is ``wanted``: the verifiers."""
     variable = "REPOSENTRY_NODE_MODULES"
     folder = Path(os.environ.get(variable) or "node_modules").absolute()
-    if not (folder / "@octokit" / "webhooks").is_dir():
-        missing(
-            f"{variable} names no folder with them: npm install @octokit/webhooks "
-            "standardwebhooks cloudevents"
-        )
+    if not all((folder / package).is_dir() for package in wanted.split()):
+        missing(f"{variable} names no folder with them: npm install {wanted}")
     return folder
 
 
