@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.details import Person, Push
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
@@ -21,7 +22,7 @@ from app.domain.event import Event, record
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Change
-from app.forges import commits, gitea, github
+from app.forges import commits, gitea, github, gitlab
 from app.forges.client import GitClient, RefsReply
 from app.forges.gitea import Gitea
 from app.forges.github import GitHub
@@ -47,6 +48,7 @@ class Scene:
         made: dict[str, type[GitHub | GitLab | Gitea]]
         made = {"github": GitHub, "gitlab": GitLab, "gitea": Gitea}
         self.forge = forge
+        self.transport = transport
         self.remote = GitRepository.create(root / "site.git")
         self.remote.commit()
         self.now = NOON
@@ -210,10 +212,18 @@ def test_a_renamed_repository_is_followed_with_the_token(scene: Scene) -> None:
     scene.forge.renamed[NAME] = "acme/new-site"
     scene.forge.repositories["acme/new-site"] = scene.forge.repositories.pop(NAME)
 
-    reply = scene.poll()
+    first = scene.poll()
+    second = scene.poll()
 
-    assert reply.refs == scene.remote.refs()
-    assert reply.requests == 2
+    assert first.refs == second.refs == scene.remote.refs()
+    assert first.moved_to == second.moved_to == f"{scene.forge.address}/acme/new-site"
+    # Where the forge tells a number only, its name is asked for once.
+    assert first.requests == (2 if scene.forge.kind == "gitea" else 3)
+    assert second.requests == 2
+
+
+def test_one_that_is_read_by_its_own_name_has_not_moved(scene: Scene) -> None:
+    assert scene.poll().moved_to is None
 
 
 def test_a_rename_to_another_host_is_not_followed(scene: Scene) -> None:
@@ -577,3 +587,283 @@ def test_a_second_token_takes_over_when_the_first_is_spent(
         client.list_refs(scene.repository, validator={}, timeout_s=5)
 
     assert len(scene.forge.asked) == 2  # one with each token, then none
+
+
+# --- one branch alone
+
+
+alone = pytest.mark.parametrize("scene", ["github", "gitlab"], indirect=True)
+
+
+def watch_one(scene: Scene, *names: str) -> None:
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=names, tags=()))
+
+
+@alone
+def test_one_branch_is_asked_for_alone_and_unchanged_by_its_own_tag(scene: Scene) -> None:
+    watch_one(scene, "main")
+    scene.remote.branch("next")
+
+    first = scene.poll()
+    second = scene.poll(first)
+
+    assert first.refs == {"refs/heads/main": scene.remote.refs()["refs/heads/main"]}
+    assert second.refs is None
+    assert scene.forge.statuses == [200, 304]
+    assert (first.requests, second.requests, second.read_by) == (1, 1, "rest")
+    assert second.validator == first.validator
+
+
+def test_githubs_one_branch_is_told_by_nothing_but_its_commit(scene: Scene) -> None:
+    watch_one(scene, "main")
+
+    reply = scene.poll(scene.poll())
+
+    sha = scene.remote.refs()["refs/heads/main"]
+    assert scene.forge.paths[0] == f"/repos/{NAME}/commits/heads/main"
+    assert scene.forge.asked[0]["accept"] == "application/vnd.github.sha"
+    assert scene.forge.asked[1]["if-none-match"] == f'"{sha}"'
+    assert reply.refs is None
+
+
+@alone
+def test_a_push_to_the_one_branch_is_told(scene: Scene) -> None:
+    watch_one(scene, "main")
+    first = scene.poll()
+    pushed = scene.remote.commit()
+
+    assert scene.poll(first).refs == {"refs/heads/main": pushed}
+
+
+@alone
+def test_the_one_branch_that_is_deleted_is_told_by_the_list(scene: Scene) -> None:
+    watch_one(scene, "release/1#2")
+    scene.remote.branch("release/1#2")
+    first = scene.poll()
+    scene.remote.delete("release/1#2")
+
+    deleted = scene.poll(first)
+    still = scene.poll(deleted)
+    scene.remote.branch("release/1#2")
+    again = scene.poll(still)
+
+    assert "refs/heads/release/1#2" in (first.refs or {})
+    assert deleted.refs == {"refs/heads/main": scene.remote.refs()["refs/heads/main"]}
+    assert (deleted.requests, still.requests) == (2, 1)  # the list's own tag tells the rest
+    assert still.refs is None
+    assert again.refs == scene.remote.refs()
+    assert scene.poll(again).requests == 1
+
+
+@alone
+def test_an_empty_repository_has_no_branch_and_a_vanished_one_is_denied(scene: Scene) -> None:
+    watch_one(scene, "main")
+    scene.remote.delete("main")
+
+    assert scene.poll().refs == {}
+    del scene.forge.repositories[NAME]
+    with pytest.raises(ForgeDenied, match="no such repository"):
+        scene.poll()
+
+
+@alone
+@pytest.mark.parametrize("names", [("ma*",), ("main", "!x"), ("/main/",)])
+def test_patterns_are_asked_of_the_list(scene: Scene, names: tuple[str, ...]) -> None:
+    watch_one(scene, *names)
+    scene.poll()
+
+    assert "/branches?" in scene.forge.paths[0]
+
+
+@pytest.mark.parametrize("scene", ["gitlab"], indirect=True)
+def test_a_few_branches_of_gitlab_are_read_one_by_one_since_they_are_not_kept(
+    scene: Scene,
+) -> None:
+    watch_one(scene, "main", "next")
+    scene.remote.branch("next", "other")
+    first = scene.poll()
+    unchanged = scene.poll(first)
+    pushed = scene.remote.commit("next")
+
+    second = scene.poll(first)
+
+    main = scene.remote.refs()["refs/heads/main"]
+    assert first.refs == {"refs/heads/main": main, "refs/heads/next": main}
+    assert unchanged.refs is None
+    assert second.refs == {"refs/heads/main": main, "refs/heads/next": pushed}
+    assert first.lag == second.lag == timedelta(0)
+    assert second.default_branch == "refs/heads/main"
+
+
+@pytest.mark.parametrize("scene", ["gitlab"], indirect=True)
+def test_gitlabs_list_may_be_as_old_as_it_keeps_it(scene: Scene) -> None:
+    assert scene.poll().lag == gitlab.LAG
+
+
+def test_one_branch_is_read_as_github_told_it(scene: Scene) -> None:
+    watch_one(scene, "develop")
+    answers = json.loads((RECORDED / "github_lists.json").read_text())
+    scene.say(answers["one branch"])
+
+    first = scene.poll()
+    scene.say(answers["one branch, unchanged"])
+
+    assert first.refs == {"refs/heads/develop": "977560f205a84449522988b52e196f4bf502f79a"}
+    assert scene.poll(first).refs is None
+
+
+@pytest.mark.parametrize("body", ["", "x" * 40, "a" * 39, "a" * 65, "a" * 100_000, "\xff" * 40])
+def test_one_branch_that_points_at_no_id_is_an_odd_answer(scene: Scene, body: str) -> None:
+    watch_one(scene, "main")
+    scene.forge.says = (200, [], body.encode("latin-1"))
+
+    with pytest.raises(ForgeAnswerInvalid):
+        scene.poll()
+
+
+# --- tags, which GitHub wants to be asked for seldom
+
+
+def test_tags_are_not_asked_for_again_within_githubs_interval(scene: Scene) -> None:
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("*",), tags=("*",)))
+    scene.remote.tag("v1")
+    first = scene.poll()
+    former = scene.remote.refs()
+    scene.remote.tag("v2")
+    scene.now += timedelta(seconds=60)
+
+    still = scene.poll(first)
+    pushed = scene.remote.commit()
+    second = scene.poll(still)
+
+    assert still.refs is None
+    assert second.refs == former | {"refs/heads/main": pushed}
+    # Whoever read the tags since then knows better.
+    assert still.lag == second.lag == timedelta(seconds=60)
+    assert sum("matching-refs" in path for path in scene.forge.paths) == 1
+    scene.now += github.TAGS_EVERY
+    assert scene.poll(second).refs == scene.remote.refs()
+
+
+def test_tags_that_nobody_remembers_are_asked_for(scene: Scene) -> None:
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("*",), tags=("*",)))
+    scene.remote.tag("v1")
+    first = scene.poll()
+    scene.client = GitHub(scene.transport, scene.forge.settings(), now=lambda: scene.now)
+
+    unchanged = scene.poll(first)
+    scene.remote.commit()
+
+    assert unchanged.refs is None
+    assert scene.poll(unchanged).refs == scene.remote.refs()
+
+
+# --- logs of pushes
+
+
+def pushes(scene: Scene, since: datetime) -> tuple[Push, ...] | None:
+    return scene.client.pushes(scene.repository, since=since, timeout_s=5)
+
+
+def github_push(number: int, at: datetime, sort: str = "push", **more: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "ref": "refs/heads/main",
+        "before": f"{number - 1:040x}",
+        "after": f"{number:040x}",
+        "timestamp": f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        "activity_type": sort,
+        "actor": {"login": "ada", "id": 7},
+    } | more
+
+
+def test_githubs_log_tells_each_push_since_then_the_oldest_first(scene: Scene) -> None:
+    scene.forge.logs[NAME] = [
+        github_push(4, NOON, "force_push"),
+        github_push(3, NOON - timedelta(seconds=5), "pr_merge", actor=None),
+        github_push(2, NOON - timedelta(seconds=10)),
+        github_push(1, NOON - timedelta(seconds=20)),
+    ]
+
+    told = pushes(scene, NOON - timedelta(seconds=9.5))
+
+    assert told is not None
+    assert [one.after[-1] for one in told] == ["2", "3", "4"]
+    assert [one.forced for one in told] == [False, False, True]
+    assert [one.pusher and one.pusher.username for one in told] == ["ada", None, "ada"]
+    assert told[0].at == NOON - timedelta(seconds=10)
+    assert scene.forge.paths == [f"/repos/{NAME}/activity?per_page=100&time_period=day"]
+
+
+def test_githubs_log_is_read_two_pages_far(scene: Scene) -> None:
+    scene.forge.logs[NAME] = [
+        github_push(n, NOON - timedelta(seconds=1000 - n)) for n in range(500, 0, -1)
+    ]
+
+    told = pushes(scene, NOON - timedelta(days=3))
+
+    assert told is not None
+    assert len(told) == 200
+    assert [int(one.after, 16) for one in told] == list(range(301, 501))
+    assert [path.partition("period=")[2][:4] for path in scene.forge.paths] == ["week", "week"]
+
+
+def test_a_log_that_is_not_there_is_not_asked_for_again_soon(scene: Scene) -> None:
+    scene.forge.says = (404, [], b'{"message":"Not Found"}')
+
+    assert [pushes(scene, NOON), pushes(scene, NOON)] == [None, None]
+    assert len(scene.forge.asked) == 1
+    scene.now += github.NO_LOG_FOR
+    scene.forge.says = None
+    assert pushes(scene, NOON) == ()
+
+
+def event(number: int, at: datetime, action: str = "pushed", **more: Any) -> dict[str, Any]:
+    data = {
+        "action": action,
+        "ref_type": "branch",
+        "ref": "main",
+        "ref_count": None,
+        "commit_from": None if action == "created" else f"{number - 1:040x}",
+        "commit_to": None if action == "removed" else f"{number:040x}",
+    }
+    return {
+        "id": number,
+        "created_at": f"{at:%Y-%m-%dT%H:%M:%S}.123Z",
+        "author": {"name": "Ada Lovelace", "username": "ada"},
+        "author_username": "ada",
+        "push_data": data | more,
+    }
+
+
+@pytest.mark.parametrize("scene", ["gitlab"], indirect=True)
+def test_gitlabs_events_tell_each_push_since_then_the_oldest_first(scene: Scene) -> None:
+    scene.forge.logs[NAME] = [
+        event(6, NOON, ref=None, ref_count=9, commit_from=None, commit_to=None),
+        event(5, NOON, "removed"),
+        event(4, NOON - timedelta(seconds=1), "created", ref_type="tag", ref="v1"),
+        event(3, NOON - timedelta(seconds=2)),
+        event(3, NOON - timedelta(seconds=2)),
+        event(2, NOON - timedelta(hours=2)),
+    ]
+
+    told = pushes(scene, NOON - timedelta(minutes=1))
+
+    assert told is not None
+    assert [(one.ref, int(one.before, 16), int(one.after, 16)) for one in told] == [
+        ("refs/heads/main", 2, 3),
+        ("refs/tags/v1", 0, 4),
+        ("refs/heads/main", 4, 0),
+    ]
+    assert all(len(one.before) == len(one.after) == 40 for one in told)
+    assert {(one.forced, one.pusher) for one in told} == {(None, Person("Ada Lovelace", "", "ada"))}
+    (path,) = scene.forge.paths
+    assert path.startswith("/api/v4/projects/acme%2Fsite/events?action=pushed&after=2026-10-30")
+
+
+@alone
+@pytest.mark.parametrize("body", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_an_odd_log_tells_nothing(scene: Scene, body: str) -> None:
+    scene.say({"status": 200, "headers": {}, "body": body})
+
+    assert not pushes(scene, NOON)

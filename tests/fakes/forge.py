@@ -74,9 +74,9 @@ class Forge(LoopbackService):
     the headers of every request; ``paths`` and ``statuses`` those of what ``says`` did not replace.
     ``compares`` is false for a Gitea before 1.21.
 
-    Of GitHub, by owner/name: ``pushed_at`` is when a repository was pushed to, ``numbers`` what it
-    is known by for good, ``private`` which only its owner ``login`` sees, ``archived`` what nobody
-    can push to, ``logs`` its log of pushes, the newest first. ``organisations`` are the owners that
+    By owner/name: ``pushed_at`` is when a repository was pushed to, ``numbers`` what it is known by
+    for good, ``private`` which only its owner ``login`` sees, ``archived`` what nobody can push to,
+    ``logs`` its log of pushes, the newest first. ``organisations`` are the owners that
     are no users. ``date`` is what answers are dated. A query for more than ``most_asked``
     repositories is given up; ``queries`` keeps how many each asked for, ``ailing`` the errors that
     are told of some.
@@ -246,9 +246,8 @@ class Forge(LoopbackService):
         if refused := self._refuse(headers):
             return refused
         parts = urlsplit(path.removeprefix(ROOTS[self.kind]))
-        if self.kind == "github" and (match := OWNED.fullmatch(parts.path)):
-            pairs = parse_qs(parts.query)
-            return self._owned(parts.path, match, {key: texts[-1] for key, texts in pairs.items()})
+        if (told := self._at_large(parts.path, parts.query)) is not None:
+            return told
         found = self._find(parts.path)
         if found is None:
             return self._say(404, "Not Found")
@@ -294,6 +293,27 @@ class Forge(LoopbackService):
         if self.kind == "gitlab":
             return f"/projects/{number}/repository"
         return f"/repositories/{number}" if self.kind == "github" else f"/repos/{name}"
+
+    def _at_large(self, path: str, query: str) -> Answer | None:
+        """Answer what is asked beside a repository's refs."""
+        if self.kind == "github" and (match := OWNED.fullmatch(path)):
+            pairs = parse_qs(query)
+            return self._owned(path, match, {key: texts[-1] for key, texts in pairs.items()})
+        if self.kind == "gitlab" and path.endswith("/events"):
+            events = self.logs.get(unquote(path.split("/")[2]), [])
+            return 200, [], json.dumps(events).encode()
+        named = self._by_number(path)
+        return (200, [], json.dumps(named).encode()) if named else None
+
+    def _by_number(self, path: str) -> dict[str, Any] | None:
+        """Tell a repository's name, where it is asked for by its number alone."""
+        for name in self.repositories:
+            root = self._root(name).removesuffix("/repository")
+            if self.kind == "github" and path == root:
+                return {"id": self._number(name), "full_name": name}
+            if self.kind == "gitlab" and path == root:
+                return {"id": self._number(name), "path_with_namespace": name}
+        return None
 
     def _find(self, path: str) -> tuple[str, str] | None:
         """Tell which repository a path is about, and what of it."""
@@ -377,8 +397,8 @@ class Forge(LoopbackService):
         query: dict[str, str],
         _: Any,
     ) -> Any:
-        if rest == "/branches":
-            return [
+        if rest.startswith("/branches"):
+            listed = [
                 {
                     "name": ref.name[11:],
                     "commit": {"id": ref.commit, "short_id": ref.commit[:8]},
@@ -387,6 +407,11 @@ class Forge(LoopbackService):
                 }
                 for ref in list_refs(repository, "refs/heads/")
             ]
+            if rest == "/branches":
+                return listed
+            name = unquote(rest.removeprefix("/branches/"))
+            found = [one for one in listed if one["name"] == name]
+            return found[0] if found else self._say(404, "404 Branch Not Found")
         if rest == "/tags":
             return [
                 {"name": ref.name[10:], "target": ref.target, "commit": {"id": ref.commit}}
