@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 PLANNED_FOR = timedelta(minutes=1)
 # A choice: limits that differ by less are the same, and so a plan is not turned over for nothing.
 SAME = 0.05
-# Choices: how long a repository that a probe did not show is watched otherwise; and how long where
-# the probe itself failed.
+# Choices: how long a repository that a probe does not show is watched otherwise; and how long where
+# the probe failed, which may be over soon.
 UNSEEN_FOR = timedelta(hours=1)
-FAILED_FOR = timedelta(minutes=10)
+FAILED_FOR = timedelta(minutes=2)
 # What each kind of forge has probes for; they need a credential, or ask in vain. GitLab's list says
 # too little too late (projects move there once an hour), and the others have no order to it.
 SEEN_AT: Mapping[str, frozenset[Probing]] = {
@@ -248,7 +248,7 @@ class Planner:
         self._covered = covered
         for numbers in uncovered.values():
             self._bring(numbers, now)
-        if any(self._prober.failing().values()):
+        if self._prober.failing():
             self._is_stale = True
 
     def _bring(self, numbers: Sequence[int], now: datetime) -> None:

@@ -12,7 +12,13 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
 
-from app.domain.errors import ForgeBusy, ForgeRateLimited, RepoSentryError
+from app.domain.errors import (
+    ForgeBusy,
+    ForgeDenied,
+    ForgeRateLimited,
+    ForgeSignInRefused,
+    RepoSentryError,
+)
 from app.domain.plan import ForgePlan, Group, ProbeHealth, Probing
 from app.forges.probe import Facts, Probe, Seen
 from app.services.catalog import Catalog, Entry
@@ -71,6 +77,16 @@ class _Watch:
     requests: int = 0
     points: int = 0
     size: int = 0  # of the last answer: how many repositories a point was good for
+
+    def missed(self) -> frozenset[int]:
+        """Return who is not shown, and will not be."""
+        if isinstance(self.error, ForgeDenied):
+            # A credential that was refused is another matter: a person will mend it.
+            is_for_good = not isinstance(self.error, ForgeSignInRefused)
+            return self.members if is_for_good else frozenset()
+        if self.answers < ANSWERS or self.failures:
+            return frozenset()
+        return self.members - self.covered
 
     def is_well(self, now: datetime) -> bool:
         """Tell whether it would have shown what moved."""
@@ -304,12 +320,10 @@ class Prober:
             return _by_probing((one.group.probing, one.members) for one in watches)
 
     def unseen(self) -> dict[Probing, set[int]]:
-        """Return whom each sort of probe does not show, although it answers."""
+        """Return whom each sort of probe does not show: it lacks them, or is denied to us."""
         with self._lock:
-            watches = [
-                one for one in self._watches.values() if one.answers >= ANSWERS and not one.failures
-            ]
-            missed = [(one.group.probing, one.members - one.covered) for one in watches]
+            watches = list(self._watches.values())
+            missed = [(one.group.probing, one.missed()) for one in watches]
         return _by_probing(
             (probing, frozenset(n for n in numbers if self._entry(n)))
             for probing, numbers in missed

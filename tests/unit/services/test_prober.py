@@ -5,7 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from app.domain.errors import ForgeBusy, ForgeRateLimited, ForgeUnavailable
+from app.domain.errors import (
+    ForgeBusy,
+    ForgeDenied,
+    ForgeRateLimited,
+    ForgeSignInRefused,
+    ForgeUnavailable,
+)
 from app.domain.plan import ForgePlan, Group, Probing
 from app.domain.repository import Repository
 from app.forges.probe import Facts, Probe
@@ -232,6 +238,19 @@ def test_a_probe_that_fails_again_and_again_is_told_to_the_planner(scene: Scene)
     scene.ask()
 
     assert (at_first, scene.prober.failing()) == ({}, {Probing.LISTING: {SITE, MANUAL}})
+
+
+def test_a_probe_that_is_denied_shows_nobody_and_one_without_a_sign_in_may_yet(
+    scene: Scene,
+) -> None:
+    scene.probe.error = ForgeDenied("404: no such organisation")
+    scene.ask()
+    denied = scene.prober.unseen()
+    scene.probe.error = ForgeSignInRefused("401: Bad credentials")
+    scene.ask()
+
+    assert denied == {Probing.LISTING: {SITE, MANUAL}}
+    assert scene.prober.unseen() == {}
 
 
 def test_a_paused_repository_is_not_asked_about(scene: Scene) -> None:
