@@ -192,14 +192,16 @@ def _judge_lone(
     one: Told, told: Sequence[Told], events: Sequence[FoundEvent], standing: Standing
 ) -> Judgement:
     """Judge a webhook whose change polling has not found, although it has looked since."""
-    last = _end_of(one, told)
+    ends = _ends_of(one, told)
     now_at = standing.refs.get(one.ref)
-    is_there = now_at is not None if last is None else _is_same(now_at or "", last)
+    is_there = any(_is_same(end, now_at or "") for end in ends)
+    if one.after is None:
+        is_there = now_at is not None
     if is_there:
         reason = "polling knew already, or saw only what came after"
         return Judgement(one.position, Verdict.DELIVERED, reason)
     for event in events:
-        if _is_same(last, event.after) or _is_same(one.before, event.before):
+        if _is_same(one.before, event.before) or any(_is_same(end, event.after) for end in ends):
             lag = one.received_at - event.detected_at
             if lag <= LATE_AFTER:
                 reason = "polling found it together with other pushes"
@@ -207,15 +209,15 @@ def _judge_lone(
     return Judgement(one.position, Verdict.CONTRADICTED, "polling found nothing of it")
 
 
-def _end_of(one: Told, told: Sequence[Told]) -> str | None:
-    """Follow the webhooks that go on where this one ends, to the last of them."""
-    end, left = one.after, [other for other in told if other.position != one.position]
-    while True:
+def _ends_of(one: Told, told: Sequence[Told]) -> list[str | None]:
+    """List where a ref was by this webhook and by those that go on from there."""
+    ends, left = [one.after], [other for other in told if other.position != one.position]
+    for end in ends:  # grows as long as one follows
         following = next((o for o in left if o.before is not None and o.before == end), None)
-        if following is None:
-            return end
-        left.remove(following)
-        end = following.after
+        if following is not None:
+            left.remove(following)
+            ends.append(following.after)
+    return ends
 
 
 def _is_polled_after(one: Told, standing: Standing) -> bool:

@@ -110,6 +110,7 @@ class Enricher:
         self._questions: OrderedDict[str, _Question] = OrderedDict()  # by event
         self._not_before: dict[str | Server, float] = {}  # catching up, by repository or server
         self._paused: dict[Server, float] = {}  # until when
+        self._without_log: dict[Server, float] = {}  # as above, for logs of pushes alone
         self._is_closed = False
 
     def begin(self, repository: Repository, events: Sequence[Event]) -> None:
@@ -233,7 +234,7 @@ class Enricher:
         server = _server_of(repository)
         began = self._monotonic()
         with self._lock:
-            if began < self._paused.get(server, began):
+            if began < self._without_log.get(server, began):
                 return ()
         is_after_pause = any(event.catch_up for event in events)
         back = LOG_BACK_AFTER_PAUSE if is_after_pause else LOG_BACK
@@ -244,6 +245,9 @@ class Enricher:
         except Exception:  # a defect: no delivery may miss its turn for it
             log.exception("asking who pushed broke", extra={"repository": repository.name})
             return ()
+        if found is None and (ended := self._monotonic()) - began >= QUESTION_S * 0.9:
+            with self._lock:
+                self._without_log[server] = ended + PAUSE_S
         pushes = tuple(HookChange.of(push) for push in found or ())
         for event in events:
             self._write_push(event, find_push(event, pushes))

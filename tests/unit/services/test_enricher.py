@@ -3,17 +3,19 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from app.domain.delivery import Parcel
-from app.domain.details import Commit, Details, Person
+from app.domain.details import Commit, Details, Person, Push
 from app.domain.errors import StorageUnavailable
 from app.domain.event import Event, record
+from app.domain.hook import HookChange
 from app.domain.repository import Repository
 from app.domain.snapshot import Change
 from app.services import enricher as enriching
@@ -40,15 +42,32 @@ class AtOnce(Executor):
         return future
 
 
+class LoggingForge(FakeGitClient):
+    """A forge with a log of pushes, as ``read_log`` tells it."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.read_log: Callable[[], tuple[Push, ...] | None] = lambda: None
+        self.log_asked: list[datetime] = []
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        self.log_asked.append(since)
+        return self.read_log()
+
+
 class Scene:
     """An enricher with its surroundings, and what it had written down."""
 
     def __init__(self, *, pool: Executor | None = None) -> None:
-        self.client = FakeGitClient({})
+        self.client = LoggingForge()
+        self.hooks: tuple[HookChange, ...] = ()
         self.client.details = TOLD
         self.seconds = 100.0
         self.others: dict[str, Repository] = {}
         self.kept: dict[str, Details] = {}
+        self.kept_in_order: list[Details] = []
         self.refuses: Exception | None = None
         self.clock = (lambda: self.seconds) if pool else time.monotonic
         self.enricher = self.make(pool)
@@ -59,6 +78,7 @@ class Scene:
             find=self._find,
             keep=self._keep,
             monotonic=self.clock,
+            told=lambda _: self.hooks,
             pool=pool,
         )
 
@@ -83,6 +103,7 @@ class Scene:
             written.set_exception(self.refuses)
         else:
             self.kept[event_id] = details
+            self.kept_in_order.append(details)
             written.set_result(None)
         return written
 
@@ -372,3 +393,131 @@ def test_what_still_waits_for_its_turn_at_the_end_is_not_asked(threaded: Scene) 
 
     assert [parcel.details for parcel in told] == [None] * 6
     assert len(threaded.client.described) == enriching.WORKERS
+
+
+# Who pushed.
+
+GRACE = Person("Grace", "grace@example.com", "grace")
+PLAIN = Details((Commit("b" * 40, "Fix it", ADA, ADA, NOON),), total=1)
+A_MINUTE_AGO = NOON - timedelta(minutes=1)
+
+
+def a_push(event: Event, *, forced: bool | None = True) -> Push:
+    return Push(event.ref, event.before, event.after, A_MINUTE_AGO, GRACE, forced)
+
+
+def test_who_pushed_is_asked_once_for_all_that_a_poll_found(scene: Scene) -> None:
+    events = [an_update(number) for number in range(1, 4)]
+    scene.client.details = PLAIN
+    scene.client.read_log = lambda: tuple(map(a_push, events))
+    scene.enricher.begin(WEBSITE, events)
+
+    parcels = scene.enricher.complete(owed(*events))
+
+    assert len(scene.client.log_asked) == 1
+    assert scene.client.log_asked[0] < A_MINUTE_AGO
+    for parcel in parcels:
+        assert parcel.details is not None
+        assert parcel.details.pusher == GRACE
+        assert parcel.details.commits == PLAIN.commits
+        assert (parcel.event.pushed_at, parcel.event.forced) == (A_MINUTE_AGO, True)
+    who = Details(forced=True, pusher=GRACE, pushed_at=A_MINUTE_AGO)
+    assert scene.kept_in_order.count(who) == 3
+
+
+def test_who_deleted_a_branch_is_told_too(scene: Scene) -> None:
+    event = a_deletion()
+    scene.client.read_log = lambda: (a_push(event),)
+    scene.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = scene.enricher.complete(owed(event))
+
+    assert parcel.details == Details(forced=True, pusher=GRACE, pushed_at=A_MINUTE_AGO)
+    assert scene.client.described == []
+
+
+def test_what_the_log_does_not_have_nobody_pushed(scene: Scene) -> None:
+    event = an_update()
+    scene.client.details = PLAIN
+    scene.client.read_log = lambda: (a_push(an_update(2)), replace(a_push(event), after="c" * 40))
+    scene.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = scene.enricher.complete(owed(event))
+
+    assert parcel.details == PLAIN
+
+
+def test_what_a_webhook_told_need_not_be_asked(scene: Scene) -> None:
+    event = an_update()
+    scene.client.details = PLAIN
+    scene.hooks = (HookChange.of(a_push(event)),)
+    scene.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = scene.enricher.complete(owed(event))
+
+    assert parcel.details == replace(PLAIN, forced=True, pusher=GRACE, pushed_at=A_MINUTE_AGO)
+    assert scene.client.log_asked == []
+    assert scene.kept_in_order[-1].pusher == GRACE
+
+
+def test_what_a_webhook_left_out_is_asked(scene: Scene) -> None:
+    event = an_update()
+    scene.hooks = (HookChange(event.ref, event.before, event.after, pusher=ADA),)
+    scene.client.read_log = lambda: (a_push(event),)
+    scene.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = scene.enricher.complete(owed(event))
+
+    assert parcel.details == replace(TOLD, pusher=ADA, pushed_at=A_MINUTE_AGO)
+
+
+def test_a_log_that_breaks_costs_who_pushed_alone(scene: Scene) -> None:
+    def fall() -> None:
+        raise RuntimeError("a defect")
+
+    event = an_update()
+    scene.client.read_log = fall
+    scene.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = scene.enricher.complete(owed(event))
+
+    assert parcel.details == TOLD
+
+
+def test_a_log_that_hangs_takes_nothing_of_what_was_told_in_time(
+    threaded: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enriching, "DEADLINE_S", DEADLINE_S)
+    may_answer = threading.Event()
+    event = an_update()
+
+    def hang() -> tuple[Push, ...]:
+        may_answer.wait(10)
+        return (a_push(event),)
+
+    threaded.client.details = PLAIN
+    threaded.client.read_log = hang
+    began = time.monotonic()
+    threaded.enricher.begin(WEBSITE, [event])
+
+    (parcel,) = threaded.enricher.complete(owed(event))
+    took = time.monotonic() - began
+    may_answer.set()
+
+    assert parcel.details == PLAIN
+    assert took < DEADLINE_S + SLACK_S
+    wait_until(lambda: threaded.kept[event.id].pusher == GRACE)
+
+
+def test_a_server_whose_log_ran_out_of_time_is_not_asked_for_it_for_a_while(scene: Scene) -> None:
+    def run_out() -> None:
+        scene.seconds += QUESTION_S
+
+    scene.client.read_log = run_out
+    scene.enricher.begin(WEBSITE, [an_update(1)])
+    scene.enricher.begin(WEBSITE, [an_update(2)])
+    scene.seconds += PAUSE_S + 1
+    scene.enricher.begin(WEBSITE, [an_update(3)])
+
+    assert len(scene.client.log_asked) == 2
+    assert len(scene.client.described) == 3
