@@ -1,9 +1,10 @@
 """Which files a repository's ``paths`` choose, and what that says of a change."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 
 # A choice: of one change's files no more are kept with its event.
 MOST_LISTED = 100
@@ -65,6 +66,40 @@ class PathFilter:
         listed = tuple(files)
         verdict = Verdict.MATCHED if any(map(self.matches, listed)) else Verdict.MISSED
         return Touched(verdict, listed[:MOST_LISTED], len(listed))
+
+
+def touched_to_json(touched: Touched) -> dict[str, Any]:
+    """Spell what was asked of a change's files, as it is stored."""
+    return {
+        "verdict": touched.verdict.value,
+        "files": list(touched.files),
+        "total": touched.total,
+    }
+
+
+def touched_from_json(found: Mapping[str, Any]) -> Touched:
+    """Read what ``touched_to_json`` spelled.
+
+    >>> told = Touched(Verdict.MISSED, ("a",), 1)
+    >>> touched_from_json(touched_to_json(told)) == told
+    True
+    """
+    return Touched(Verdict(found["verdict"]), tuple(found["files"]), found["total"])
+
+
+def listed(touched: Touched | None) -> dict[str, Any]:
+    """Return the fields of an event, wherever one is listed, that tell of its files.
+
+    >>> listed(Touched(Verdict.UNKNOWN))
+    {'paths': None, 'paths_count': None, 'path_filter': 'unknown'}
+    """
+    if touched is None:
+        return {"paths": None, "paths_count": None, "path_filter": None}
+    return {
+        "paths": None if touched.total is None else list(touched.files),
+        "paths_count": touched.total,
+        "path_filter": touched.verdict.value,
+    }
 
 
 class Glob:

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -132,6 +132,27 @@ class RefFilter:
             *_prefixes(TAG_PREFIX, self.tags),
             *pulls,
         )
+
+
+def patterns_of(chosen: RefFilter) -> dict[str, list[str]]:
+    """Spell a filter as a snapshot keeps it.
+
+    What older versions never knew is left out where it is not wanted, so that theirs stay equal.
+    """
+    pulls = {"pulls": ["*"]} if chosen.wants_pulls else {}
+    return {"branches": list(chosen.branches), "tags": list(chosen.tags), **pulls}
+
+
+def filter_of(patterns: Mapping[str, list[str]]) -> RefFilter:
+    """Read back what ``patterns_of`` spelled.
+
+    >>> every = RefFilter(("main",), ("v*",), wants_pulls=True)
+    >>> filter_of(patterns_of(every)) == every, filter_of({"branches": ["*"], "tags": []})
+    (True, RefFilter(branches=('*',), tags=(), wants_pulls=False))
+    """
+    return RefFilter(
+        tuple(patterns["branches"]), tuple(patterns["tags"]), bool(patterns.get("pulls"))
+    )
 
 
 @lru_cache(maxsize=4096)

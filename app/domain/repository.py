@@ -6,8 +6,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import unquote, urlsplit
 
+from app.domain.paths import PathFilter
 from app.domain.refs import RefFilter
 from app.domain.secret import Secret
+
+# Where Azure DevOps takes ssh, for paths such as v3/organisation/project/name.
+AZURE_SSH_HOSTS = frozenset({"ssh.dev.azure.com", "vs-ssh.visualstudio.com"})
+# What it puts before a repository's name over HTTP, for a whole clone or a quick one.
+AZURE_MARKS = frozenset({"_git", "_full", "_optimized"})
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 
@@ -129,13 +135,15 @@ class Repository:
     ``url`` never holds a password; ``credentials`` are (user name, secret) where the URL carried
     some. ``forge`` names the forge entry that serves it, or ``git`` for a plain git server.
     ``receivers`` are names, already resolved (never «empty = all»). ``interval`` is the shortest
-    time between two polls. ``paused`` is set by people at run time, ``enabled`` by the file.
+    time between two polls. ``paths`` chooses the changes that receivers are owed. ``paused`` is set
+    by people at run time, ``enabled`` by the file.
     """
 
     name: str
     url: str
     forge: str = "git"
     refs: RefFilter = field(default_factory=RefFilter)
+    paths: PathFilter = field(default_factory=PathFilter)
     receivers: tuple[str, ...] = ()
     interval: timedelta = timedelta(seconds=15)
     priority: float = 1.0

@@ -270,6 +270,11 @@ class Allowance:
             if not _is_ahead(self._paused_until, self._now()):
                 self._pause = FIRST_PAUSE
 
+    def give_up(self, by: str = "api") -> None:
+        """Note that what was let pass was never sent."""
+        with self._lock:
+            self._sign_in.give_up(by)
+
     def refuse(self, by: str, reason: str) -> ForgeSignInRefused:
         """Note that the sign-in was refused; return why nothing is asked with it now."""
         with self._lock:

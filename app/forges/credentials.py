@@ -12,7 +12,9 @@ from app.domain.allowance import Credential, CredentialState, Limits, Purpose, R
 from app.domain.errors import ForgeBusy, ForgeError, ForgeRateLimited, ForgeSignInRefused
 from app.domain.secret import Secret
 from app.forges.allowance import FOR_URGENT, MOST_AT_ONCE, Allowance
+from app.forges.github_app import Installation
 from app.settings.types import Forge
+from app.transport import Transport
 
 # What the public forges document, by the host of their API: signed in, and without a credential.
 # GitHub: 5,000 requests an hour (60 unknown), 5,000 points of GraphQL, 900 and 2,000 a minute.
@@ -84,6 +86,20 @@ class Account:
         self.source = source
         self.allowance = allowance
         self.number = number
+
+    def secret(self, *, timeout_s: float) -> Secret | None:
+        """Return the secret to sign in with; None: ask without.
+
+        Raises:
+            ForgeError: There is none to be had; one that was refused is asked for no more.
+        """
+        try:
+            return self.source.secret(timeout_s=timeout_s)
+        except ForgeSignInRefused as error:
+            raise self.allowance.refuse("api", str(error)) from error
+        except ForgeError:
+            self.allowance.give_up()
+            raise
 
     def credential(self) -> Credential:
         """Return how it stands, for people."""
@@ -232,8 +248,10 @@ def _allowance(forge: Forge, count: int, *, now: Callable[[], datetime]) -> Allo
     )
 
 
-def tokens_of(forge: Forge) -> list[Source]:
-    """Return a forge's tokens, as they are called where people see them."""
+def sources_of(forge: Forge, *, transport: Transport, now: Callable[[], datetime]) -> list[Source]:
+    """Return what a forge is signed in to with, as it is called where people see it."""
+    if forge.app is not None:
+        return [Installation(forge.app, api_url=forge.api_url or "", transport=transport, now=now)]
     given = [token for token in forge.tokens if token]
     names = ["token"] if len(given) == 1 else [f"token {n}" for n in range(1, len(given) + 1)]
     return [Token(name, token) for name, token in zip(names, given, strict=True)]

@@ -1,10 +1,12 @@
 """One call to a forge over HTTP: its deadline, its count of requests, its failures in our words."""
 
+import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import urlsplit
 
 from app.domain.errors import (
@@ -110,6 +112,23 @@ def refusal(reply: Reply, *, now: datetime) -> ForgeError:
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status == HTTPStatus.REQUEST_TIMEOUT:
         return ForgeUnavailable(f"the server failed ({status})")
     return ForgeAnswerInvalid(f"the server answered {status}, which was not expected")
+
+
+def message_of(reply: Reply) -> str:
+    """Return what an error's body says to people, in one line; empty where it says nothing."""
+    try:
+        said = _said(json.loads(reply.body))
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
+        return ""
+    text = said if isinstance(said, str) else ""
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:300]
+
+
+def _said(found: Any) -> Any:
+    """Return the message in an error: most have it outside, Bitbucket one level further in."""
+    if "message" in found:
+        return found["message"]
+    return found["error"]["message"] if "error" in found else found["errors"][0]["message"]
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> datetime | None:

@@ -1,13 +1,14 @@
 """What the forges' REST APIs have in common: signing in, pages, ETags, limits."""
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from app.domain.allowance import Purpose, Resource
 from app.domain.errors import (
@@ -20,9 +21,17 @@ from app.domain.errors import (
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.forges.client import RefsReply
-from app.forges.credentials import Account, Accounts, tokens_of
-from app.forges.exchange import DENIALS, UNTOLD_WAIT, Exchange, refusal, retry_after
+from app.forges.credentials import Account, Accounts, sources_of
+from app.forges.exchange import (
+    DENIALS,
+    UNTOLD_WAIT,
+    Exchange,
+    message_of,
+    refusal,
+    retry_after,
+)
 from app.forges.listing import decode_ref, fingerprint, keep
+from app.forges.probe import url_of
 from app.settings.types import Forge
 from app.transport import MEBIBYTE, Reply, Transport
 
@@ -35,6 +44,9 @@ LIMIT_STATUSES = frozenset({403, 429})
 SPENT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})  # of an error in GraphQL, old and new
 LIMIT_WORDS = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 ODD_SHAPE = "the forge answered JSON of another shape than it documents"
+# The part of an address that tells which repository it is about: by its name, or by its number.
+REPOSITORY = re.compile(r"(?<=/)(?:repos/([^/]+/[^/]+)|repositories/\d+|projects/\d+)(?=/|$)")
+NAMED_FOR = timedelta(hours=1)  # a choice: how long a repository is taken to keep its new name
 NEXT_LINK = re.compile(r"<([^<>]*)>([^,<]*)")
 
 Pairs = list[tuple[str, str]]
@@ -93,9 +105,13 @@ class Api:
         accounts: Accounts | None = None,
     ) -> None:
         self._transport = transport
+        self._forge = forge
         self._now = now
+        # What repositories are called that the API knows by their numbers, and when that was asked.
+        self._names: dict[str, tuple[str, datetime]] = {}
         self.base = (forge.api_url or "").rstrip("/")
-        self.accounts = accounts or Accounts(forge, tokens_of(forge), now=now)
+        sources = [] if accounts else sources_of(forge, transport=transport, now=now)
+        self.accounts = accounts or Accounts(forge, sources, now=now)
         self._plain = dict(headers)
         self._authorize = authorize
         # By account; replaced whole, so no lock is needed.
@@ -115,7 +131,8 @@ class Api:
         wish = fingerprint(b"", repository)
         begun = {listing.name: _Begun(call, listing, wish, validator) for listing in listings}
         if listings and all(one.is_unchanged() for one in begun.values()):
-            return RefsReply(None, WAY, dict(validator), requests=call.requests)
+            moved_to = self.moved_to(repository, call)
+            return RefsReply(None, WAY, dict(validator), None, call.requests, moved_to=moved_to)
         pairs: Pairs = []
         remembered: list[dict[str, str]] = []
         default_branch = None
@@ -129,7 +146,35 @@ class Api:
         complete = all(remembered)
         merged = {url: etag for one in remembered for url, etag in one.items() if complete}
         refs = keep(pairs, repository)
-        return RefsReply(refs, WAY, merged, default_branch or None, call.requests)
+        moved_to = self.moved_to(repository, call)
+        return RefsReply(
+            refs, WAY, merged, default_branch or None, call.requests, moved_to=moved_to
+        )
+
+    def moved_to(self, repository: Repository, call: "Call") -> str | None:
+        """Return a repository's own URL now, where the forge led the call on to another name."""
+        if not call.led_to:
+            return None
+        match = REPOSITORY.search(urlsplit(call.led_to).path)
+        if match is None:
+            return None
+        name = unquote(match[1]) if match[1] else self._name_of(match[0], call)
+        path = project_path(self._forge, repository)
+        if not name or name.lower() == path.lower():
+            return None
+        return url_of(repository.url, path, name)
+
+    def _name_of(self, place: str, call: "Call") -> str | None:
+        """Return the name of the repository that an API knows by its number; asked for hourly."""
+        name, asked_at = self._names.get(place, ("", None))
+        if asked_at is None or not asked_at <= self._now() < asked_at + NAMED_FOR:
+            url = call.led_to.partition(place)[0] + place
+            with contextlib.suppress(ForgeError):
+                found = call.get_object(url)
+                said = found.get("full_name") or found.get("path_with_namespace")
+                name = said if isinstance(said, str) else ""
+            self._names[place] = (name, self._now())
+        return name
 
     def call(
         self,
@@ -186,7 +231,7 @@ class Api:
         Raises:
             ForgeError: There is no secret to be had.
         """
-        secret = account.source.secret(timeout_s=timeout_s)
+        secret = account.secret(timeout_s=timeout_s)
         if secret is None:
             return None, self._plain
         known = self._signed.get(account.number)
@@ -199,8 +244,8 @@ class Api:
 class Call:
     """The requests that one question takes.
 
-    ``points`` is what they cost of the forge's longer allowance. ``moved_to`` is where the
-    repository is now, where the forge led on to another name.
+    ``points`` is what they cost of the forge's longer allowance. ``led_to`` is where the forge led
+    on to, empty where it did not.
     """
 
     def __init__(
@@ -221,7 +266,7 @@ class Call:
         self._purpose = purpose
         self._is_admitted = True
         self.points = 0
-        self.moved_to: str | None = None
+        self.led_to = ""
 
     @property
     def account(self) -> str:
@@ -247,8 +292,8 @@ class Call:
             more["Accept"] = accept
         reply = self._send("GET", url, more)
         if reply.status in REDIRECTS:
-            there = self.next_url(url, reply.headers.get("Location", ""))
-            reply = self._send("GET", there, more)
+            self.led_to = self.next_url(url, reply.headers.get("Location", ""))
+            reply = self._send("GET", self.led_to, more)
         if reply.status == HTTPStatus.OK:
             until = retry_after(reply.headers, now=self._now())
             if until is not None:  # Azure DevOps asks to slow down in answers that succeed
@@ -504,23 +549,6 @@ def decode(reply: Reply) -> Any:
         return json.loads(reply.body)
     except (ValueError, RecursionError) as error:
         raise ForgeAnswerInvalid("the forge's answer is not JSON") from error
-
-
-def message_of(reply: Reply) -> str:
-    """Return what an error's body says to people, in one line; empty where it says nothing."""
-    try:
-        said = _said(json.loads(reply.body))
-    except (ValueError, AttributeError, LookupError, TypeError, RecursionError):
-        return ""
-    text = said if isinstance(said, str) else ""
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:300]
-
-
-def _said(found: Any) -> Any:
-    """Return the message in an error: most have it outside, Bitbucket one level further in."""
-    if "message" in found:
-        return found["message"]
-    return found["error"]["message"] if "error" in found else found["errors"][0]["message"]
 
 
 def _is_spent(reply: Reply) -> bool:

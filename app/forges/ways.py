@@ -12,7 +12,7 @@ from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.forges.client import GitClient, RefsReply
-from app.forges.credentials import Account, Accounts, tokens_of
+from app.forges.credentials import Account, Accounts, sources_of
 from app.forges.exchange import origin
 from app.forges.fallback import Fallback, Way
 from app.forges.git_http import WAY as LS_REFS, GitHttp
@@ -44,7 +44,8 @@ class Tools:
         """Return a forge's credentials: the same ones for all that asks there."""
         known = self._accounts.get(forge.name)
         if known is None:
-            known = self._accounts[forge.name] = Accounts(forge, tokens_of(forge), now=self.now)
+            sources = sources_of(forge, transport=self.transport, now=self.now)
+            known = self._accounts[forge.name] = Accounts(forge, sources, now=self.now)
         return known
 
 
@@ -109,7 +110,10 @@ class SignedGit:
         account, refused = self._account(repository, urgent=urgent)
         if account is None:
             return self._asked(repository, validator, timeout_s, urgent, refused)
-        secret = account.source.secret(timeout_s=timeout_s)
+        try:
+            secret = account.secret(timeout_s=timeout_s)
+        except ForgeSignInRefused as error:
+            return self._asked(repository, validator, timeout_s, urgent, error)
         signed = self._signed(repository, secret)
         status: int | None = None
         account.allowance.enter()
@@ -118,8 +122,8 @@ class SignedGit:
             status = HTTPStatus.OK
         except ForgeSignInRefused as error:
             status = HTTPStatus.UNAUTHORIZED
-            if secret is not None:
-                account.source.renew(secret)
+            if secret is not None and account.source.renew(secret):
+                raise  # the next poll has another
             raise account.allowance.refuse("git", str(error)) from error
         finally:
             account.allowance.leave(status, by="git")
@@ -188,7 +192,7 @@ class SignedGit:
     def _signed_quietly(self, repository: Repository, timeout_s: float) -> Repository:
         try:
             account, _ = self._account(repository, urgent=False)
-            secret = account.source.secret(timeout_s=timeout_s) if account else None
+            secret = account.secret(timeout_s=timeout_s) if account else None
         except ForgeError:
             return repository
         return self._signed(repository, secret)

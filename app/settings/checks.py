@@ -84,8 +84,6 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
         if len(given) > 1 and given != ["token", "token_file"]:
             yield Fault((*path, given[-1]), f"{' and '.join(given)} are given; keep one")
         app = entry.get("app")
-        if app and not (app.get("key") or app.get("key_file")):
-            yield Fault((*path, "app", "key_file"), MISSING)
         if app and kind not in {None, "github"}:
             yield Fault((*path, "app"), "is GitHub's alone; sign in with a token", at_key=True)
 

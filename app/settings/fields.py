@@ -301,6 +301,10 @@ class Name(Scalar):
         return str(text)
 
 
+# A choice: as much is tried on every path of every change.
+LONGEST_PATH_PATTERN = 500
+
+
 class RefPattern(Scalar):
     """Which branches or tags: a glob, ``!glob``, or a regular expression between slashes."""
 
@@ -312,6 +316,18 @@ class RefPattern(Scalar):
             compile_pattern(str(text).removeprefix("!"))
         except re.error as error:
             raise ValueError(f"is not a valid regular expression: {error}") from None
+        return str(text)
+
+
+class PathPattern(Scalar):
+    """Which files: a glob, or ``!glob``."""
+
+    def parse(self, text: str) -> str:
+        """Take a pattern that a path could match."""
+        if not text.removeprefix("!").removeprefix("/"):
+            raise ValueError("matches nothing; write a glob such as src/**")
+        if len(text) > LONGEST_PATH_PATTERN:
+            raise ValueError(f"is longer than {LONGEST_PATH_PATTERN} characters")
         return str(text)
 
 
@@ -337,6 +353,16 @@ class Many(fields.List[Any]):
         if isinstance(value, Mapping):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Paths(Many):
+    """A list of path patterns, the first of which lets some in."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        found = super()._deserialize(value, attr, data, **kwargs)
+        if found and found[0].startswith("!"):
+            raise ValidationError('begins with what it takes out; begin with "**" to mean all else')
+        return found
 
 
 class Keyed(fields.Dict):

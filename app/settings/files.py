@@ -85,6 +85,39 @@ class SecretFile(Scalar):
         return Secret(_read(folder_of(text) / text).rstrip("\r\n"))
 
 
+class KeyText(SecretText):
+    r"""An RSA private key, as PEM; in a variable its line breaks may be spelled as \n."""
+
+    def parse(self, text: str) -> Secret:
+        """Read the key."""
+        return _private_key(str(text))
+
+
+class KeyFile(SecretFile):
+    """A file that holds an RSA private key."""
+
+    def parse(self, text: str) -> Secret:
+        """Read the file, and the key in it."""
+        return _private_key(super().parse(text).reveal())
+
+
+def _private_key(text: str) -> Secret:
+    # Who has no App need not load a library of cryptography.
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    whole = text.replace("\\n", "\n").strip() + "\n"
+    try:
+        key = load_pem_private_key(whole.encode(), None)
+    except TypeError:
+        raise ValueError("is locked by a password; the App's key must be one without") from None
+    except Exception:  # noqa: BLE001 - whatever the library finds wrong with it
+        raise ValueError("is no private key as PEM (-----BEGIN RSA PRIVATE KEY-----)") from None
+    if not isinstance(key, RSAPrivateKey):
+        raise ValueError("is a private key of another sort than RSA")  # noqa: TRY004 - of a text
+    return Secret(whole)
+
+
 def _read(path: Path) -> str:
     try:
         content = path.read_text("utf-8")

@@ -33,11 +33,7 @@ class NotYet:
 NOT_YET = (
     NotYet("polling.policy", values=("adaptive",)),
     NotYet("polling.objective"),
-    NotYet("forges.*.tokens"),
-    NotYet("forges.*.app", refusal="is not available in this version; sign in with a token"),
     NotYet("repositories.*.priority"),
-    NotYet("repositories.*.paths"),
-    NotYet("repositories.*.pull_requests"),
     NotYet("discover"),
     NotYet(
         "security.tokens",

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from app.domain.delivery import RetryPolicy
 from app.domain.errors import Mistake
+from app.domain.paths import PathFilter
 from app.domain.refs import RefFilter
 from app.domain.repository import AZURE_SSH_HOSTS, Remote, Repository
 from app.domain.secret import Secret
@@ -204,7 +205,9 @@ class _Choices:
             refs=RefFilter(
                 branches=_tuple(entry.get("branches"), self.defaults.branches),
                 tags=_tuple(entry.get("tags"), self.defaults.tags),
+                wants_pulls=entry.get("pull_requests") or False,
             ),
+            paths=PathFilter(tuple(entry.get("paths") or ())),
             # One that is named twice is owed each event once.
             receivers=tuple(
                 dict.fromkeys(entry.get("receivers") or self.defaults.receivers or self.receivers)

@@ -32,6 +32,8 @@ from app.settings.fields import (
     Line,
     Many,
     Name,
+    PathPattern,
+    Paths,
     Rate,
     RefPattern,
     Share,
@@ -123,6 +125,12 @@ class AppSection(SecretSection):
     installation = Whole("The installation's number.", 1, 10**15, required=True)
     key = KeyText("The App's private key, as PEM.", nullable=True)
     key_file = KeyFile("key")
+
+    @validates_schema
+    def _has_key(self, data: Mapping[str, Any], **_: object) -> None:
+        """Look for a key only where none was written, not where one is broken."""
+        if not (data.get("key") or data.get("key_file")):
+            raise ValidationError({"key_file": ["is missing"]})
 
 
 class ForgeSection(SecretSection):
@@ -217,8 +225,10 @@ class RepositorySection(Section):
     receivers = Many("Who gets its events; empty: as in defaults.", Line("A receiver's name."))
     interval = Duration("Its own shortest time between two polls.")
     priority = Weight("Its weight where polls must be shared out.")
-    paths = Many("Only changes that touch these paths.", RefPattern("A pattern."))
-    pull_requests = Flag("Whether pull requests make events.")
+    paths = Paths(
+        "Only changes that touch these paths.", PathPattern("A pattern."), source="paths.patterns"
+    )
+    pull_requests = Flag("Whether pull requests make events.", source="refs.wants_pulls")
     labels = Keyed(
         "Words that travel in payloads and filter lists.", Line("A name."), Line("A value.")
     )

@@ -70,6 +70,8 @@ def test_what_is_commented_out_there_is_the_default_too(uncommented: Settings) -
             "receivers": ["pipeline"],
             "interval": "15s",
             "priority": 1.0,
+            "paths": [],
+            "pull_requests": False,
             "labels": {},
             "enabled": True,
         }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import ConfigurationInvalid
+from app.domain.paths import PathFilter
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
@@ -419,3 +420,18 @@ def test_a_thousand_repositories_load_fast(write: Write) -> None:
     assert len(settings.repositories) == 1000
     # CPU time of the best of three, and room for a machine half as fast as the one of the budget.
     assert min(took_s) < 2 * 0.15
+
+
+def test_a_repository_may_choose_paths_and_pull_requests(loaded: Load) -> None:
+    settings = loaded(
+        "repositories:\n"
+        "  - {url: 'https://x.io/a', paths: ['src/**', '!**/*.md'], pull_requests: yes}\n"
+        "  - {url: 'https://x.io/b', paths: [], pull_requests: no}\n"
+    )
+    chosen, all_of_it = settings.repositories
+
+    assert chosen.paths == PathFilter(("src/**", "!**/*.md"))
+    assert chosen.refs.wants_pulls
+    assert not all_of_it.paths
+    assert not all_of_it.refs.wants_pulls
+    assert settings.warnings == ()

@@ -403,3 +403,22 @@ def test_a_value_stands_beside_its_mistake_as_it_was_written(mistakes: Wrong) ->
 
     assert (mistake.path, mistake.value) == ("polling.interval", "${PACE}")
     assert "«fast»" in mistake.message
+
+
+@pytest.mark.parametrize(
+    ("paths", "where", "says"),
+    [
+        ("['!docs/**']", "paths", "begin with"),
+        ("['src/**', '!']", "paths[1]", "matches nothing"),
+        ("['/']", "paths[0]", "matches nothing"),
+        (f"['{'x' * 501}']", "paths[0]", "longer than 500"),
+        ("src/**", "paths", "must be a list"),
+    ],
+)
+def test_paths_that_could_match_nothing_are_mistakes(
+    mistakes: Wrong, paths: str, where: str, says: str
+) -> None:
+    (mistake,) = mistakes(f"repositories: [{{url: 'https://x.io/a', paths: {paths}}}]\n")
+
+    assert mistake.path == f"repositories[0].{where}"
+    assert says in mistake.message

@@ -10,7 +10,6 @@ from tests.unit.settings.conftest import Load, Wrong
 def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> None:
     settings = loaded(
         "polling: {policy: adaptive, objective: 20s for 90%}\n"
-        "forges: {github: {tokens: [abc, def]}}\n"
         "repositories:\n"
         "  - {url: 'https://x.io/a', paths: ['src/**'], pull_requests: true, priority: 2}\n"
         "discover: [{forge: github, owner: acme}]\n"
@@ -23,15 +22,12 @@ def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> Non
         for line, path in [
             (1, "polling.policy"),
             (1, "polling.objective"),
-            (2, "forges.github.tokens"),
-            (4, "repositories[0].paths"),
-            (4, "repositories[0].pull_requests"),
-            (4, "repositories[0].priority"),
-            (5, "discover"),
-            (6, "security.encryption_key"),
-            (6, "security.metrics_token"),
-            (7, "alerts.channels"),
-            (7, "alerts.heartbeat_url"),
+            (3, "repositories[0].priority"),
+            (4, "discover"),
+            (5, "security.encryption_key"),
+            (5, "security.metrics_token"),
+            (6, "alerts.channels"),
+            (6, "alerts.heartbeat_url"),
         ]
     ]
 
@@ -56,7 +52,6 @@ def test_a_key_without_a_value_is_not_warned_of(loaded: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("forges: {github: {app: {id: 1, installation: 2, key: x}}}", "forges.github.app"),
         ("security: {allow_private_networks: false}", "security.allow_private_networks"),
     ],
 )
