@@ -1,10 +1,13 @@
 """OpenSSH's own server on 127.0.0.1, with keys made for the one test run."""
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,14 +73,51 @@ class SshServer:
 
     def environment(self, *, key: str = "user") -> dict[str, str]:
         """Return an environment in which git signs in with our key and trusts our server."""
-        known = self._directory / "known_hosts"
-        host_key = (self._directory / "host.pub").read_text()
-        known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
         command = (
-            f"ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile={known}"
+            f"ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes"
+            f" -o UserKnownHostsFile={self._known_hosts()}"
             f" -o IdentityAgent=none -i {self._directory / key}"
         )
         return git_environment() | {"GIT_SSH_COMMAND": command}
+
+    @contextlib.contextmanager
+    def agent(self) -> Iterator[dict[str, str]]:
+        """Give an environment in which only an agent has the key."""
+        # In a short path of its own: a socket's may have 107 letters.
+        with tempfile.TemporaryDirectory() as folder:
+            socket_file = Path(folder) / "agent"
+            held = {**os.environ, "SSH_AUTH_SOCK": str(socket_file)}
+            command = ["ssh-agent", "-D", "-a", str(socket_file)]
+            agent = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our words
+            try:
+                self._until(socket_file.exists, agent)
+                key = str(self._directory / "user")
+                subprocess.run(["ssh-add", "-q", key], check=True, env=held)  # noqa: S603, S607 - ours
+                ssh = "ssh -F none -o BatchMode=yes -o IdentityFile=none"
+                ssh += f" -o UserKnownHostsFile={self._known_hosts()}"
+                yield git_environment() | {
+                    "GIT_SSH_COMMAND": ssh,
+                    "SSH_AUTH_SOCK": str(socket_file),
+                }
+            finally:
+                agent.terminate()
+                agent.wait(DEADLINE_S)
+
+    def configured(self, alias: str) -> dict[str, str]:
+        """Return an environment whose ssh configuration knows our server as ``alias``."""
+        file = self._directory / "config"
+        file.write_text(
+            f"Host {alias}\n  HostName 127.0.0.1\n  Port {self.port}\n  IdentitiesOnly yes\n"
+            f"  IdentityAgent none\n  IdentityFile {self._directory / 'user'}\n"
+            f"  UserKnownHostsFile {self._known_hosts()}\n"
+        )
+        return git_environment() | {"GIT_SSH_COMMAND": f"ssh -F {file} -o BatchMode=yes"}
+
+    def _known_hosts(self) -> Path:
+        known = self._directory / "known_hosts"
+        host_key = (self._directory / "host.pub").read_text()
+        known.write_text(f"[127.0.0.1]:{self.port} {host_key}")
+        return known
 
     def url(self, path: Path) -> str:
         """Return the URL of a repository of this machine."""
@@ -91,15 +131,19 @@ class SshServer:
         )
 
     def _wait(self) -> None:
+        assert self._process is not None
+        self._until(self._answers, self._process)
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def _until(self, is_ready: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + DEADLINE_S
-        while time.monotonic() < deadline:
-            assert self._process is not None
-            if self._process.poll() is not None:
-                raise RuntimeError("sshd did not start")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                time.sleep(0.01)
-            else:
-                return
-        raise RuntimeError("sshd does not answer")
+        while not is_ready():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{process.args!r} did not start")
+            time.sleep(0.01)
