@@ -30,6 +30,7 @@ from app.forges import (
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
+from app.forges.netrc import Netrc
 from app.forges.probe import Probe
 from app.forges.ways import Tools, plain_git
 from app.settings.types import Forge
@@ -122,6 +123,7 @@ class Forges:
         self._clients: dict[str, GitClient] = {}
         self._forges = {"git": PLAIN_GIT, **forges}
         self._tools: dict[str, Tools] = {}
+        netrc = Netrc.of_user()
         for name, forge in self._forges.items():
             transport = self._transports.get(forge.ca_file)
             if transport is None:
@@ -129,7 +131,7 @@ class Forges:
                     ca_file=forge.ca_file, connections=connections, proxies=proxies
                 )
                 self._transports[forge.ca_file] = transport
-            tools = self._tools[name] = Tools(transport, now)
+            tools = self._tools[name] = Tools(transport, now, netrc)
             self._clients[name] = CLIENTS[forge.kind](forge, tools)
         self._by_command = LsRemote()
         self._by_ssh = {

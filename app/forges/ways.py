@@ -17,6 +17,7 @@ from app.forges.exchange import origin
 from app.forges.fallback import Fallback, Way
 from app.forges.git_http import WAY as LS_REFS, GitHttp
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
+from app.forges.netrc import Netrc
 from app.forges.probe import JustTold
 from app.forges.rest import WAY as REST
 from app.settings.types import Forge
@@ -36,6 +37,7 @@ class Tools:
 
     transport: Transport
     now: Callable[[], datetime]
+    netrc: Netrc = field(default_factory=Netrc, repr=False)
     just_told: JustTold = field(default_factory=JustTold, repr=False, compare=False)
     spared: Spared = field(default_factory=Spared, repr=False, compare=False)
     _accounts: dict[str, Accounts] = field(default_factory=dict, repr=False, compare=False)
@@ -51,11 +53,19 @@ class Tools:
 
 def plain_git(forge: Forge, tools: Tools) -> Fallback:
     """Read by our own protocol, and by the git command where a server's answer is too odd."""
-    ways = [git_way(forge, tools, username="git")]
+    username = forge.username or "git"
+    ways = [git_way(forge, tools, username=username)]
     command = LsRemote(ca_file=forge.ca_file)
     if command.is_available:
         accounts = tools.accounts_of(forge)
-        signed = SignedGit(command, forge, accounts, username="git", purpose=Purpose.LS_REMOTE)
+        signed = SignedGit(
+            command,
+            forge,
+            accounts,
+            username=username,
+            purpose=Purpose.LS_REMOTE,
+            netrc=tools.netrc,
+        )
         ways.append(Way(LS_REMOTE, signed, after=(ForgeAnswerInvalid,)))
     return Fallback(ways, now=tools.now)
 
@@ -64,7 +74,9 @@ def git_way(forge: Forge, tools: Tools, *, username: str) -> Way:
     """Return the way by git's protocol; ``username`` is what goes with a token there."""
     git = GitHttp(tools.transport, now=tools.now)
     accounts = tools.accounts_of(forge)
-    signed = SignedGit(git, forge, accounts, username=username, purpose=Purpose.LS_REFS)
+    signed = SignedGit(
+        git, forge, accounts, username=username, purpose=Purpose.LS_REFS, netrc=tools.netrc
+    )
     return Way(LS_REFS, signed, tells_files=False)
 
 
@@ -79,8 +91,9 @@ def rest_way(client: GitClient, *, lag: timedelta = timedelta(0)) -> Way:
 class SignedGit:
     """Reads by git, signed in with a forge's own credential where a repository brings none.
 
-    A credential goes to the forge's own server only. One that was refused, by the API or by git, is
-    not tried again: a public repository is read without, and others fail.
+    Where the forge has none either, netrc may have one. A credential goes to the forge's own server
+    only. One that was refused, by the API or by git, is not tried again: a public repository is
+    read without, and others fail.
     """
 
     def __init__(
@@ -91,12 +104,14 @@ class SignedGit:
         *,
         username: str,
         purpose: Purpose,
+        netrc: Netrc,
     ) -> None:
         self._client = client
         self._accounts = accounts
         self._origin = origin(forge.url) if forge.url and accounts.signs_in else None
         self._username = username
         self._purpose = purpose
+        self._netrc = netrc
 
     def list_refs(
         self,
@@ -109,7 +124,8 @@ class SignedGit:
         """Ask once, with the credential whose turn it is."""
         account, refused = self._account(repository, urgent=urgent)
         if account is None:
-            return self._asked(repository, validator, timeout_s, urgent, refused)
+            known = repository if refused else self._signed_by_netrc(repository)
+            return self._asked(known, validator, timeout_s, urgent, refused)
         try:
             secret = account.secret(timeout_s=timeout_s)
         except ForgeSignInRefused as error:
@@ -191,8 +207,14 @@ class SignedGit:
 
     def _signed_quietly(self, repository: Repository, timeout_s: float) -> Repository:
         try:
-            account, _ = self._account(repository, urgent=False)
+            account, refused = self._account(repository, urgent=False)
             secret = account.secret(timeout_s=timeout_s) if account else None
         except ForgeError:
             return repository
+        if account is None:
+            return repository if refused else self._signed_by_netrc(repository)
         return self._signed(repository, secret)
+
+    def _signed_by_netrc(self, repository: Repository) -> Repository:
+        known = self._netrc.signed(repository) if repository.credentials is None else None
+        return replace(repository, credentials=known) if known else repository
