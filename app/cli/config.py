@@ -13,6 +13,7 @@ from app.cli.options import config_option, json_option, load_settings
 from app.delivery.payloads import Payloads
 from app.domain.confirmation import confirmation_path
 from app.domain.errors import ConfigurationInvalid, Conflict, NotFound
+from app.domain.plan import ForgePlan
 from app.settings import Settings, load
 from app.settings.json_schema import json_schema
 from app.settings.reference import reference_text
@@ -31,22 +32,35 @@ def command() -> None:
 def check(ctx: click.Context, config: Path, as_json: bool) -> None:
     """List every mistake as FILE:LINE:COLUMN: KEY: what is wrong, and end with 2 if there is one.
 
-    Settings that have no effect in this version are warned of.
+    Settings that have no effect in this version are warned of, and intervals that no plan can keep
+    by what the forges usually grant; none is asked.
     """
+    plans: dict[str, ForgePlan] = {}
     try:
         settings = load(config, os.environ)
         Payloads(settings.receivers)  # finds what is wrong in templates
+        plans = _plans(settings)
         found: dict[str, Any] = {"mistakes": [], "warnings": list(map(asdict, settings.warnings))}
     except ConfigurationInvalid as error:
         if not as_json:
             raise
         found = {"mistakes": list(map(asdict, error.mistakes)), "warnings": []}
     if as_json:
+        found["plans"] = [
+            {"forge": name, "kept": plan.is_kept, "sentences": plan.sentences}
+            for name, plan in plans.items()
+        ]
         click.echo(json.dumps({"valid": not found["mistakes"], **found}, indent=2))
         ctx.exit(2 if found["mistakes"] else 0)
     for warning in settings.warnings:
         click.echo(f"warning: {warning}")
+    for name, plan in plans.items():
+        if not plan.is_kept:
+            click.echo(f"warning: {name}: not every interval can be kept")
     click.echo(f"{config}: no mistakes; {_summary(settings)}")
+    for name, plan in plans.items():
+        for sentence in plan.sentences:
+            click.echo(f"{name}: {sentence}")
 
 
 @command.command(epilog="Example: reposentry config show --defaults > reposentry.yaml")
@@ -90,6 +104,19 @@ def confirm_url(receiver: str, config: Path) -> None:
     if settings.server.public_url is None:
         click.echo("server.public_url is not set, so this is the path alone:", err=True)
     click.echo((settings.server.public_url or "").rstrip("/") + path)
+
+
+def _plans(settings: Settings) -> dict[str, ForgePlan]:
+    """Plan as a run would, before it has asked anybody anything."""
+    from app.forges import Forges
+    from app.runtime import utc_now
+    from app.services.planner import expected_plans
+
+    forges = Forges(settings.forges, now=utc_now, connections=1)
+    try:
+        return expected_plans(settings, forges)
+    finally:
+        forges.close()
 
 
 def _summary(settings: Settings) -> str:

@@ -17,7 +17,7 @@ from app.domain.plan import USUAL_BATCH, ForgePlan, Group, Member, Probing, make
 from app.domain.repository import Repository
 from app.services.catalog import Catalog, Entry
 from app.services.prober import Prober, Seats
-from app.settings.types import Forge
+from app.settings.types import Forge, Settings
 
 log = logging.getLogger(__name__)
 
@@ -314,6 +314,30 @@ def plan_for(
         )
         plan = replace(plan, sentences=(*plan.sentences, advice))
     return plan
+
+
+def expected_plans(settings: Settings, forges: Forges) -> dict[str, ForgePlan]:
+    """Plan for a configuration as it would be watched, by what the forges usually grant."""
+    fleet: dict[str, list[Member]] = {}
+    for number, repository in enumerate(settings.repositories):
+        if repository.enabled:
+            forge = settings.forges.get(repository.forge)
+            member = Member(
+                id=number,
+                owner=owner_of(forge, repository),
+                interval=repository.interval,
+                way=forges.way_of(repository),
+                is_seen=seen_by(forge, repository),
+                priority=repository.priority,
+            )
+            fleet.setdefault(repository.forge, []).append(member)
+    ceiling = settings.polling.max_interval
+    return {
+        name: plan_for(
+            settings.forges.get(name), name, members, forges.limits(name), ceiling=ceiling
+        )
+        for name, members in sorted(fleet.items())
+    }
 
 
 def seen_by(forge: Forge | None, repository: Repository) -> frozenset[Probing]:

@@ -75,7 +75,29 @@ def test_check_says_what_is_there_and_warns_of_what_has_no_effect(run: Run) -> N
     assert out.splitlines() == [
         "warning: other.yaml:1:19: polling.policy: has no effect yet in this version",
         "other.yaml: no mistakes; 1 repository, 1 receiver",
+        "git: 1 repository is polled one by one, every 15 s.",
     ]
+
+
+def test_check_tells_how_a_fleet_would_be_watched_and_what_cannot_be_kept(run: Run) -> None:
+    many = "".join(f"  - url: https://github.com/o{n}/r\n" for n in range(1000))
+    signed_in = "forges: {github: {token: t0ps3cret}}\n"
+    Path("fleet.yaml").write_text(f"{signed_in}repositories:\n{many}", encoding="utf-8")
+
+    code, out, _ = run("config", "check", "-c", "fleet.yaml")
+    lines = out.splitlines()
+    _, as_json, _ = run("config", "check", "-c", "fleet.yaml", "--json")
+    (plan,) = json.loads(as_json)["plans"]
+
+    assert code == 0
+    assert "warning: github: not every interval can be kept" in lines
+    assert (
+        "github: 1,000 repositories every 15 s need 9,415 points an hour by GraphQL against 3,600; "
+        "4,000 requests a minute one by one over REST against 648; "
+        "240,000 an hour by git against 60,000."
+    ) in lines
+    assert (plan["forge"], plan["kept"]) == ("github", False)
+    assert [f"github: {sentence}" for sentence in plan["sentences"]] == lines[2:]
 
 
 def test_check_finds_what_is_wrong_in_a_template(run: Run) -> None:
