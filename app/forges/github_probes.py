@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -109,13 +110,15 @@ class OwnerListing:
         self._root: str | None = None  # the list's path, once it is known what the owner is
         self._etags: dict[tuple[str, str], str] = {}  # the top page's, by its URL and credential
         self._newest = ""  # when the list's first repository was pushed to
+        self._asked: tuple[Repository, ...] = ()
+        self._wanted: dict[str, str] = {}  # of those: names by URL
         self._known: dict[str, _Listed] = {}  # by the URL of a watched repository
         self._absent: dict[str, datetime] = {}  # by URL: when to look for it again
         self._warm: frozenset[str] = frozenset()  # URLs pushed to as they were looked at
 
     def ask(self, repositories: Sequence[Repository], *, timeout_s: float) -> Seen:
         """Look at the top of the list, or through all of it for those not seen yet."""
-        wanted = self._wanted(repositories)
+        wanted = self._names(repositories)
         self._forget_others(wanted)
         if not wanted:
             return Seen(frozenset(), frozenset(), requests=0, points=0)
@@ -139,19 +142,23 @@ class OwnerListing:
         covered = frozenset(self._known)
         return Seen(moved, covered, facts, requests=walk.requests, points=walk.points)
 
-    def _wanted(self, repositories: Sequence[Repository]) -> dict[str, str]:
+    def _names(self, repositories: Sequence[Repository]) -> dict[str, str]:
         """Return the names (owner/name, lower case) of those of our owner, by their URLs."""
+        if self._asked == tuple(repositories):
+            return self._wanted
         names = {
             one.url: project_path(self._forge, one).lower()
             for one in repositories
             if is_noticeable(one)
         }
         prefix = f"{self._owner.lower()}/"
-        return {
+        self._asked = tuple(repositories)
+        self._wanted = {
             url: name
             for url, name in names.items()
             if name.startswith(prefix) and name.count("/") == 1
         }
+        return self._wanted
 
     def _forget_others(self, wanted: Mapping[str, str]) -> None:
         for kept in (self._known, self._absent):
@@ -245,9 +252,9 @@ class OwnerListing:
             listed = by_name.get(name) or (by_id.get(before.id) if before else None)
             if listed is not None:
                 self._absent.pop(url, None)
-                self._known[url] = listed
-                facts[url] = _facts(self._forge, url, name, listed)
                 if listed != before:
+                    self._known[url] = listed
+                    facts[url] = _facts(url, name, listed)
                     moved.add(url)
             elif url in sought:
                 # A list shifts while it is walked through: what it lacks is looked for twice.
@@ -289,6 +296,10 @@ class Batch:
         self._just_told = just_told
         self._now = now
         self._url = graphql.address(api.base)
+        self._asked: tuple[Repository, ...] = ()
+        self._wanted: list[tuple[Repository, graphql.Wish]] = []  # of those
+        # By where a part begins and ends: its last answer's digest, and the marks it stands for.
+        self._bodies: dict[tuple[str, int], tuple[bytes, tuple[bytes | None, ...]]] = {}
         self._marks: dict[str, bytes] = {}  # by URL; each stands for all that was told
         self._size = FIRST_BATCH
         self._grows_from: datetime | None = None
@@ -296,26 +307,22 @@ class Batch:
     def ask(self, repositories: Sequence[Repository], *, timeout_s: float) -> Seen:
         """Ask for the refs of all; what cannot be told is covered by nobody."""
         deadline = time.monotonic() + timeout_s
-        waiting = [(one, wish) for one in repositories if (wish := self._wish(one)) is not None]
-        self._marks = {
-            one.url: self._marks[one.url] for one, _ in waiting if one.url in self._marks
-        }
+        waiting = self._wishes(repositories)
+        for url in self._marks.keys() - {one.url for one, _ in waiting}:
+            del self._marks[url]
         seen = _Gathered()
         while waiting:
             part = waiting[: self._size]
             try:
                 answer = self._put(part, deadline, seen)
             except ForgeError as error:
-                if not seen.facts:
+                if not seen.is_any:
                     raise
                 # What has been seen is told. The rest is seen the next time, if there is one soon.
                 if not isinstance(error, ForgeBusy):
                     self._lose(waiting)
                 break
-            if answer is None or answer.is_too_much:
-                self._shrink(len(part))
-            elif len(part) == self._size:
-                self._grow()
+            self._fit(len(part), answer)
             if answer is not None:
                 self._take(part, answer, seen)
             elif len(part) == 1:
@@ -333,6 +340,15 @@ class Batch:
     def _lose(self, part: Sequence[tuple[Repository, graphql.Wish]]) -> None:
         for repository, _ in part:
             self._marks.pop(repository.url, None)
+
+    def _wishes(self, repositories: Sequence[Repository]) -> list[tuple[Repository, graphql.Wish]]:
+        """Return what to ask for, which is the same as the last time for the same repositories."""
+        if self._asked != tuple(repositories):
+            self._asked = tuple(repositories)
+            self._bodies.clear()
+            wishes = [(one, self._wish(one)) for one in repositories]
+            self._wanted = [(one, wish) for one, wish in wishes if wish is not None]
+        return self._wanted
 
     def _wish(self, repository: Repository) -> graphql.Wish | None:
         owner, _, name = project_path(self._forge, repository).partition("/")
@@ -372,12 +388,33 @@ class Batch:
             seen.points += 1
             _be_patient(seen)
             return None
-        answer = graphql.take_apart(decode(reply), wishes)
+        answer = self._read(reply, part, wishes)
+        seen.is_any = True
         seen.points += answer.cost
         seen.asked_at, seen.told_at = asked_at, _date(reply.headers)
         if answer.is_too_much and not any(answer.told):
             _be_patient(seen)
             return None
+        return answer
+
+    def _read(
+        self,
+        reply: Reply,
+        part: Sequence[tuple[Repository, graphql.Wish]],
+        wishes: Sequence[graphql.Wish],
+    ) -> graphql.Answer:
+        """Take an answer apart, unless it is the very one of the last time."""
+        before = tuple(self._marks.get(one.url) for one, _ in part)
+        asked = part[0][0].url, len(part)
+        digest = blake2b(reply.body, digest_size=16).digest()
+        if self._bodies.get(asked) == (digest, before):
+            return graphql.Answer(self._bodies[asked][1])
+        answer = graphql.take_apart(decode(reply), wishes, before)
+        marks = tuple(one.mark if isinstance(one, graphql.Told) else one for one in answer.told)
+        self._bodies.pop(asked, None)
+        # One that costs more than a point is taken apart each time, to be told what it costs.
+        if answer.cost == 1 and None not in marks:
+            self._bodies[asked] = (digest, marks)
         return answer
 
     def _take(
@@ -388,16 +425,16 @@ class Batch:
     ) -> None:
         for (repository, wish), told in zip(part, answer.told, strict=True):
             url = repository.url
+            if isinstance(told, bytes):
+                continue  # as it was
             before = self._marks.pop(url, None)
             if told is None:
                 continue
             # Of what does not fit on a page, a further push would look the same.
             is_warm = told.refs is None and _is_warm(told.pushed_at, seen.told_at)
             self._marks[url] = b"" if is_warm else told.mark
-            facts = _facts(self._forge, url, f"{wish.owner}/{wish.name}".lower(), told)
+            facts = _facts(url, f"{wish.owner}/{wish.name}".lower(), told)
             seen.facts[url] = facts
-            if told.mark == before:
-                continue
             seen.moved.add(url)
             # The first time all have moved, and nobody knows how soon each is polled.
             if before is not None and told.refs:
@@ -410,12 +447,12 @@ class Batch:
                     moved_to=facts.moved_to,
                 )
 
-    def _shrink(self, size: int) -> None:
-        self._size = max(1, size // 2)
-        self._grows_from = self._now() + SMALL_FOR
-
-    def _grow(self) -> None:
-        if self._grows_from is None or self._now() >= self._grows_from:
+    def _fit(self, asked: int, answer: graphql.Answer | None) -> None:
+        """Ask for fewer at once after what was too much, and for more while it goes well."""
+        if answer is None or answer.is_too_much:
+            self._size = max(1, asked // 2)
+            self._grows_from = self._now() + SMALL_FOR
+        elif asked == self._size and (self._grows_from is None or self._now() >= self._grows_from):
             self._size = min(MOST_IN_BATCH, self._size + max(1, self._size // 2))
 
 
@@ -427,6 +464,7 @@ class _Gathered:
     facts: dict[str, Facts] = field(default_factory=dict)
     asked_at: float = 0.0
     told_at: datetime | None = None
+    is_any: bool = False
     failures: int = 0
     requests: int = 0
     points: int = 0
@@ -472,7 +510,7 @@ def _listed(items: Any) -> list[_Listed]:
         raise ForgeAnswerInvalid("GitHub's list of repositories is none") from error
 
 
-def _facts(forge: Forge, url: str, name: str, told: "_Listed | graphql.Told") -> Facts:
+def _facts(url: str, name: str, told: "_Listed | graphql.Told") -> Facts:
     """Return what was told of a repository that is configured as ``name``, in lower case."""
     is_renamed = told.full_name.lower() != name
     moved_to = url_of(url, name, told.full_name) if is_renamed else None

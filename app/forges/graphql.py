@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any
 
 from app.domain.errors import ForgeAnswerInvalid
@@ -65,11 +66,13 @@ class Told:
 class Answer:
     """An answer taken apart: what was told of each wish, in their order; None: nothing.
 
+    Where it is as it was the last time, its mark alone.
+
     ``limit`` is what GitHub said where the allowance is spent. ``is_too_much`` says that some were
     left out since the question was too large. ``cost`` counts points.
     """
 
-    told: tuple[Told | None, ...]
+    told: tuple[Told | bytes | None, ...]
     cost: int = 1
     limit: str | None = None
     is_too_much: bool = False
@@ -100,16 +103,19 @@ def _text(tags: tuple[bool, ...]) -> str:
         f"{{ ...{'T' if wants else 'R'} }}"
         for n, wants in enumerate(tags)
     )
-    limit = "rateLimit { cost limit remaining resetAt nodeCount }"
+    # What remains is told by the headers; here it would make every answer another.
+    limit = "rateLimit { cost nodeCount }"
     fragments = FRAGMENTS + (WITH_TAGS if any(tags) else "")
     return f"query({names.rstrip(', ')}) {{\n  {limit}\n{asked}\n}}{fragments}"
 
 
-def take_apart(found: Any, wishes: Sequence[Wish]) -> Answer:
+def take_apart(
+    found: Any, wishes: Sequence[Wish], marks: Sequence[bytes | None] | None = None
+) -> Answer:
     """Read the JSON of an answer with status 200, which may hold errors beside data.
 
     A repository about which there was any error is told nothing of: what is missing would look
-    deleted.
+    deleted. ``marks`` are what each was known by the last time.
 
     Raises:
         ForgeAnswerInvalid: It is no answer to the question.
@@ -124,8 +130,8 @@ def take_apart(found: Any, wishes: Sequence[Wish]) -> Answer:
         raise ForgeAnswerInvalid("GitHub's GraphQL answered without data")
     ailing = {_first(one) for one in failures}
     told = tuple(
-        None if f"r{number}" in ailing else _told(data.get(f"r{number}"), wish)
-        for number, wish in enumerate(wishes)
+        None if f"r{number}" in ailing else _told(data.get(f"r{number}"), wish, before)
+        for number, (wish, before) in enumerate(zip(wishes, marks or repeat(None), strict=False))
     )
     # An error about nothing in particular is how a question that took too long is answered.
     is_vague = not data and any(_first(one) is None for one in failures)
@@ -162,11 +168,14 @@ def _cost(data: Mapping[str, Any]) -> int:
     return cost if isinstance(cost, int) and cost >= 0 else 1
 
 
-def _told(found: Any, wish: Wish) -> Told | None:
+def _told(found: Any, wish: Wish, before: bytes | None) -> Told | bytes | None:
     """Read one repository; None where something is not as it should be."""
+    if found is None:
+        return None
+    mark = blake2b(repr(found).encode("utf-8", "backslashreplace"), digest_size=16).digest()
+    if mark == before:
+        return mark
     try:
-        if found is None:
-            return None
         lists = [(BRANCH_PREFIX, found["branches"])]
         if wish.tags:
             lists.append((TAG_PREFIX, found["tags"]))
@@ -179,7 +188,7 @@ def _told(found: Any, wish: Wish) -> Told | None:
         ]
         return Told(
             full_name=found["nameWithOwner"] + "",
-            mark=blake2b(repr(found).encode("utf-8", "backslashreplace"), digest_size=16).digest(),
+            mark=mark,
             pushed_at=found["pushedAt"],
             refs=dict(pairs) if is_whole else None,
             default_branch=BRANCH_PREFIX + default["name"] if default else None,

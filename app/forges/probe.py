@@ -37,8 +37,9 @@ class Seen:
     ``moved`` holds the URLs of repositories that may have changed since the question before; all
     that are covered, the first time. ``covered`` are those whose next change would be seen too:
     whoever is missing there (another owner's, hidden from the credential, too far down the list)
-    must be polled by itself. ``requests`` counts what it took, ``points`` what it cost in the
-    probe's resource, where an unchanged answer is free.
+    must be polled by itself. ``facts`` are of those of which something new was told. ``requests``
+    counts what it took, ``points`` what it cost in the probe's resource, where an unchanged answer
+    is free.
     """
 
     moved: frozenset[str]

@@ -301,8 +301,8 @@ def test_an_archived_repository_says_so(scene: Scene) -> None:
 
     seen = ask(probe, [site, api])
 
+    assert seen.facts.keys() == seen.moved == {api.url}
     assert seen.facts[api.url].is_archived
-    assert not seen.facts[site.url].is_archived
 
 
 def test_an_owner_that_is_no_organisation_is_a_user(scene: Scene) -> None:
@@ -399,6 +399,22 @@ def test_whatever_differs_from_the_answer_before_has_moved(scene: Scene) -> None
     assert ask(probe, [site, api, web]).moved == {site.url, api.url}
     scene.forge.repositories["acme/site"].delete("next")
     assert ask(probe, [site, api, web]).moved == {site.url}
+
+
+def test_a_branch_that_goes_back_has_moved_however_the_batch_was_cut(scene: Scene) -> None:
+    site, api = scene.watch_real("acme/site", "acme/api")
+    remote = scene.forge.repositories["acme/site"]
+    probe = scene.probe(Probing.BATCH, "1")
+    ask(probe, [site, api])
+    ask(probe, [site, api])
+    remote.branch("next")
+    scene.forge.most_asked = 1
+    assert ask(probe, [site, api]).moved == {site.url}
+    remote.delete("next")
+    scene.forge.most_asked = 100
+    scene.now += github_probes.SMALL_FOR
+    for expected in ({site.url}, set(), set()):
+        assert ask(probe, [site, api]).moved == expected
 
 
 def test_the_poll_that_a_batch_wakes_asks_nobody(scene: Scene) -> None:

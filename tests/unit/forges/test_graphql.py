@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import ForgeAnswerInvalid
 from app.forges import graphql
-from app.forges.graphql import Wish
+from app.forges.graphql import Told, Wish
 
 SITE, API = Wish("acme", "site"), Wish("acme", "api", tags=True)
 
@@ -66,8 +66,8 @@ def test_each_repository_is_told_with_its_refs() -> None:
     answer = graphql.take_apart({"data": data}, [SITE, API])
 
     site, api = answer.told
-    assert site is not None
-    assert api is not None
+    assert isinstance(site, Told)
+    assert isinstance(api, Told)
     assert site.refs == {"refs/heads/main": "a" * 40}
     assert site.default_branch == "refs/heads/main"
     assert (api.refs, api.default_branch) == ({"refs/tags/v1": "a" * 40}, None)
@@ -79,7 +79,7 @@ def test_refs_that_do_not_fit_on_a_page_are_not_told() -> None:
 
     (told,) = graphql.take_apart({"data": {"r0": found}}, [SITE]).told
 
-    assert told is not None
+    assert isinstance(told, Told)
     assert told.refs is None
 
 
@@ -99,9 +99,9 @@ def test_a_mark_differs_where_anything_does(change: dict[str, Any]) -> None:
     (same,) = graphql.take_apart({"data": {"r0": repository()}}, [SITE]).told
     (other,) = graphql.take_apart({"data": {"r0": repository(**change)}}, [SITE]).told
 
-    assert one is not None
-    assert same is not None
-    assert other is not None
+    assert isinstance(one, Told)
+    assert isinstance(same, Told)
+    assert isinstance(other, Told)
     assert one.mark == same.mark != other.mark
 
 
@@ -153,3 +153,12 @@ def test_a_question_that_took_too_long_was_too_large() -> None:
 def test_what_is_no_answer_is_refused(found: Any) -> None:
     with pytest.raises(ForgeAnswerInvalid):
         graphql.take_apart(found, [SITE])
+
+
+def test_what_is_as_it_was_is_told_by_its_mark_alone() -> None:
+    (first,) = graphql.take_apart({"data": {"r0": repository()}}, [SITE]).told
+    assert isinstance(first, Told)
+
+    (same,) = graphql.take_apart({"data": {"r0": repository()}}, [SITE], [first.mark]).told
+
+    assert same == first.mark
