@@ -75,6 +75,22 @@ class Details:
         """The newest commit."""
         return self.commits[-1] if self.commits else None
 
+    @property
+    def files(self) -> tuple[str, ...] | None:
+        """Every file that the change touched, a renamed one by both names; None if not all told.
+
+        The newest commit may tell those of all. Of what a branch lost, nobody tells the files.
+        """
+        if self.forced is not False or self.head is None or self.head.added is None:
+            return None
+        touched = (
+            path
+            for commit in self.commits
+            for paths in (commit.added, commit.modified, commit.removed)
+            for path in paths or ()
+        )
+        return tuple(dict.fromkeys(touched))
+
 
 def commit_to_json(commit: Commit) -> dict[str, Any]:
     """Spell a commit as it is stored, and as the API lists it."""

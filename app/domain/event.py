@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.paths import Touched
 from app.domain.refs import is_tag, short_name, zeros
 from app.domain.snapshot import Change
 
@@ -61,7 +62,8 @@ class Event:
     ``sequence`` counts the repository's events from 1 without gaps. ``before`` and ``after`` are
     full hex ids, zeros where there is none. ``forced`` is None where it could not be told.
     ``pushed_at`` is None where nobody says when it was pushed. ``catch_up`` means that it was
-    found after a pause of ours, so that ``detected_at`` says nothing of our speed.
+    found after a pause of ours, so that ``detected_at`` says nothing of our speed. ``paths`` is
+    what its files say where the repository asks for some, and None where nobody asked.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Event:
     detected_at: datetime
     pushed_at: datetime | None = None
     catch_up: bool = False
+    paths: Touched | None = None
 
     @property
     def name(self) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from app.domain.details import Details, Push
 from app.domain.errors import ForgeAnswerInvalid
 from app.domain.event import Event, hold_id, record
-from app.domain.refs import LONGEST_REF, RefFilter
+from app.domain.refs import LONGEST_REF, RefFilter, filter_of, patterns_of
 from app.domain.repository import Repository
+from app.domain.round_trips import Move, round_trips
 from app.domain.snapshot import Change, Refs, diff, digest
 from app.forges.client import GitClient, RefsReply
+from app.services.inspector import Seen, inspect
 from app.settings.types import Receiver
 from app.storage.records import Advance, Owed, Watched
 
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 
 # The key under which a validator keeps the digest of the snapshot it belongs to.
 SNAPSHOT = "snapshot"
+# Choices: how long a forge's log of pushes may take to answer, and how far its clock may be from
+# ours.
+LOG_S = 3.0
+CLOCKS_APART = timedelta(minutes=2)
 
 
 class Store(Protocol):
@@ -40,18 +47,29 @@ class Store(Protocol):
         """Return what the database knows of a repository."""
         ...
 
+    def moves(self, repository_id: int, *, since: datetime) -> list[Move]:
+        """List what was found since then, oldest first."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a poll found: the repository's new standing, and what happened.
 
-    ``owed`` are those of the events that some receiver is owed.
+    ``owed`` are those of the events that some receiver is owed, ``described`` the ids of those that
+    the forge has told of already.
     """
 
     watched: Watched
     events: tuple[Event, ...] = ()
     owed: tuple[Event, ...] = ()
     changed: bool = False
+    described: frozenset[str] = frozenset()
+
+    @property
+    def undescribed(self) -> tuple[Event, ...]:
+        """Those that are owed and of which nothing more is known."""
+        return tuple(event for event in self.owed if event.id not in self.described)
 
 
 class BranchMonitor:
@@ -97,25 +115,44 @@ class BranchMonitor:
         # When each repository was last read by a way whose answers are never old.
         self._fresh_at: dict[int, datetime] = {}
 
-    def poll(self, repository: Repository, known: Watched, *, catch_up: bool = False) -> Finding:
+    def poll(
+        self,
+        repository: Repository,
+        known: Watched,
+        *,
+        catch_up: bool = False,
+        woken: bool = False,
+        urgent: bool = False,
+    ) -> Finding:
         """Ask once and write down what is new; nothing is written when nothing is.
 
         Args:
             repository: What to ask for, and who is owed its changes.
             known: Its standing after the last poll.
             catch_up: Whether the last poll was longer ago than it should be, for our own reasons.
+            woken: Whether somebody said that something has happened there. Where the refs know
+                nothing of it, the forge's own log of pushes is asked.
+            urgent: Whether a person or a webhook waits for it.
 
         Raises:
             ForgeError: The refs could not be told; nothing has changed.
             StorageError: They could not be written; nothing has changed.
         """
         known = self._sure(known)
-        finding = self._look(repository, known, catch_up=catch_up)
+        finding = self._look(repository, known, catch_up=catch_up, woken=woken, urgent=urgent)
         # Not before: after a failure the caller keeps the standing that may be out of date.
         self._unsure.discard(known.id)
         return finding
 
-    def _look(self, repository: Repository, known: Watched, *, catch_up: bool) -> Finding:
+    def _look(
+        self,
+        repository: Repository,
+        known: Watched,
+        *,
+        catch_up: bool,
+        woken: bool,
+        urgent: bool,
+    ) -> Finding:
         is_same_question = known.digest is not None and known.watched == patterns_of(
             repository.refs
         )
@@ -125,17 +162,18 @@ class BranchMonitor:
             repository,
             validator=_validator_of(known) if is_same_question else {},
             timeout_s=self._timeout_s,
+            urgent=urgent,
         )
         if not reply.lag:
             self._fresh_at[known.id] = asked_at
         if reply.refs is None:
             self._doubted.discard(known.id)
-            return Finding(_seen(known, reply))
+            return self._unmoved(repository, known, reply, catch_up=catch_up, woken=woken)
         after = {ref: at for ref, at in reply.refs.items() if repository.refs.watches(ref)}
         to_digest = digest(after)
         if is_same_question and to_digest == known.digest:
             self._doubted.discard(known.id)
-            return Finding(_seen(known, reply))
+            return self._unmoved(repository, known, reply, catch_up=catch_up, woken=woken)
         if self._may_be_older(known, reply, asked_at):
             log.debug("answer may be older than ours", extra={"repository": repository.name})
             return Finding(known)
@@ -194,7 +232,6 @@ class BranchMonitor:
         before = self._store.snapshot(known.id) if known.digest is not None else {}
         moved = diff(before, after)
         events = self._events(repository, known, moved, catch_up=catch_up)
-        owed = tuple(self._owed(repository, events))
         step = Advance(
             repository_id=known.id,
             from_sequence=known.sequence,
@@ -206,10 +243,59 @@ class BranchMonitor:
             upserts={c.ref: c.after for c in moved if c.after is not None},
             removals=tuple(c.ref for c in moved if c.after is None),
             events=events,
-            owed=owed,
+            owed=(),
             at=self._now(),
-            hold=0 < self._storm_limit < len({one.event_id for one in owed}),
         )
+        return self._take(repository, known, reply, step)
+
+    def _unmoved(
+        self,
+        repository: Repository,
+        known: Watched,
+        reply: RefsReply,
+        *,
+        catch_up: bool,
+        woken: bool,
+    ) -> Finding:
+        """Conclude that nothing has changed; where something should have, ask what came back."""
+        standing = _seen(known, reply)
+        if not woken or known.last_poll_at is None or known.digest is None:
+            return Finding(standing)
+        since = known.last_poll_at - CLOCKS_APART
+        told = self._client_for(repository).pushes(repository, since=since, timeout_s=LOG_S)
+        pushes = [push for push in told or () if repository.refs.watches(push.ref)]
+        if not pushes:
+            return Finding(standing)
+        refs = self._store.snapshot(known.id)
+        there_and_back = round_trips(pushes, refs, self._store.moves(known.id, since=since))
+        if not there_and_back:
+            return Finding(standing)
+        at = self._now()
+        step = Advance(
+            repository_id=known.id,
+            from_sequence=known.sequence,
+            from_digest=known.digest,
+            to_digest=known.digest,
+            watched=patterns_of(repository.refs),
+            refs_count=known.refs_count,
+            default_branch=known.default_branch,
+            upserts={p.ref: refs[p.ref] for p in there_and_back if p.ref in refs},
+            removals=(),
+            events=tuple(
+                _recorded(push, known, sequence, at, catch_up=catch_up)
+                for sequence, push in enumerate(there_and_back, start=known.sequence + 1)
+            ),
+            owed=(),
+            at=at,
+        )
+        return self._take(repository, known, reply, step)
+
+    def _take(
+        self, repository: Repository, known: Watched, reply: RefsReply, step: Advance
+    ) -> Finding:
+        """Work out who is owed what, and take the step."""
+        step, described = self._filled(repository, step)
+        events = step.events
         self._unsure.add(known.id)
         if not self._store.advance(step, fence=self._fence):
             log.warning("snapshot had moved meanwhile", extra={"repository": repository.name})
@@ -218,8 +304,30 @@ class BranchMonitor:
         if step.hold:
             _tell_of_storm(repository, step)
         return Finding(
-            _advanced(known, step, reply), events, _owed_events(step), changed=bool(events)
+            _advanced(known, step, reply),
+            events,
+            _owed_events(step),
+            changed=bool(events),
+            described=described,
         )
+
+    def _filled(self, repository: Repository, step: Advance) -> tuple[Advance, frozenset[str]]:
+        """Add to a step whom its events are owed to, and tell which are described already."""
+        owed = self._owed(repository, step.events)
+        details: dict[str, Details] = {}
+        if owed and repository.paths:
+            wanted = {one.event_id for one in owed}
+            seen = self._inspected(repository, [e for e in step.events if e.id in wanted])
+            owed = [one for one in owed if not seen[one.event_id].is_missed]
+            details = {of: one.details for of, one in seen.items() if one.details is not None}
+            events = tuple(seen[e.id].event if e.id in seen else e for e in step.events)
+            step = replace(step, events=events, details=details)
+        hold = 0 < self._storm_limit < len({one.event_id for one in owed})
+        return replace(step, owed=tuple(owed), hold=hold), frozenset(details)
+
+    def _inspected(self, repository: Repository, events: Sequence[Event]) -> dict[str, Seen]:
+        client = self._client_for(repository)
+        return {one.event.id: one for one in inspect(client, repository, events)}
 
     def _events(
         self, repository: Repository, known: Watched, moved: Sequence[Change], *, catch_up: bool
@@ -250,18 +358,22 @@ class BranchMonitor:
             Owed(event.id, receiver.name, receiver.payload)
             for event in events
             for receiver in wanted_by
-            if event.kind.change in receiver.changes and receiver.refs.watches(event.ref)
+            if event.kind.change in receiver.changes and receiver.refs.takes(event.ref)
         ]
 
 
-def patterns_of(chosen: RefFilter) -> dict[str, list[str]]:
-    """Spell a filter as the snapshot keeps it."""
-    return {"branches": list(chosen.branches), "tags": list(chosen.tags)}
-
-
-def filter_of(patterns: Mapping[str, list[str]]) -> RefFilter:
-    """Read back what ``patterns_of`` spelled."""
-    return RefFilter(tuple(patterns["branches"]), tuple(patterns["tags"]))
+def _recorded(push: Push, known: Watched, sequence: int, at: datetime, *, catch_up: bool) -> Event:
+    """Make the event of a push that the forge itself noted."""
+    before, after = (None if not one.strip("0") else one for one in (push.before, push.after))
+    return record(
+        Change(push.ref, before, after),
+        key=known.key,
+        sequence=sequence,
+        detected_at=at,
+        forced=push.forced,
+        pushed_at=push.at,
+        catch_up=catch_up,
+    )
 
 
 def _validator_of(known: Watched) -> dict[str, str]:

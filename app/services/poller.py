@@ -114,7 +114,11 @@ class Poller:
         finding = Finding(entry.watched)
         try:
             finding = self._monitor.poll(
-                entry.repository, entry.watched, catch_up=self._is_catch_up(entry, started_at)
+                entry.repository,
+                entry.watched,
+                catch_up=self._is_catch_up(entry, started_at),
+                woken=call.reason in TOLD,
+                urgent=call.reason in AWAITED,
             )
         except ForgeBusy as busy:
             return self._put_off(entry, call, busy)
@@ -197,7 +201,7 @@ class Poller:
     def _report(self, entry: Entry, finding: Finding, record: PollRecord) -> None:
         repository = entry.repository
         if finding.owed:
-            self._describe(repository, finding.owed)
+            self._describe(repository, finding.undescribed)
         if finding.events:
             self._owed()
         for event in finding.events:

@@ -1,5 +1,7 @@
 """What was told of a change after it was recorded."""
 
+from typing import Any
+
 from sqlalchemy import Connection, bindparam, func, update
 
 from app.domain.details import Details, commit_to_json, person_to_json
@@ -26,16 +28,27 @@ _KEEP = (
 )
 
 
+def known(details: Details | None) -> dict[str, Any]:
+    """Return the columns of what is known of an event when it is recorded."""
+    if details is None:
+        return {"commits": None, "commits_count": None, "pusher": None}
+    return {
+        "commits": [commit_to_json(commit) for commit in details.commits] or None,
+        "commits_count": details.total,
+        "pusher": person_to_json(details.pusher) if details.pusher else None,
+    }
+
+
 def keep(connection: Connection, event_id: str, details: Details) -> None:
     """Write down what was told of an event; no event, no effect."""
-    told = [commit_to_json(commit) for commit in details.commits]
+    told = known(details)
     connection.execute(
         _KEEP,
         {
             "of_id": event_id,
-            "told_commits": told or None,
-            "told_count": details.total,
-            "told_pusher": person_to_json(details.pusher) if details.pusher else None,
+            "told_commits": told["commits"],
+            "told_count": told["commits_count"],
+            "told_pusher": told["pusher"],
             "told_forced": details.forced,
             "told_pushed_at": details.pushed_at,
         },

@@ -88,8 +88,8 @@ class EventEntry:
     """One event, with the repository it belongs to.
 
     ``commits`` are as ``domain.details.commit_to_json`` spells them, None where nobody told;
-    ``commits_count`` counts those that are left out as well. ``hold_id`` names the storm that it
-    was found in.
+    ``commits_count`` counts those that are left out as well. ``paths`` is as
+    ``domain.paths.touched_to_json`` spells it. ``hold_id`` names the storm that it was found in.
     """
 
     position: int
@@ -103,6 +103,7 @@ class EventEntry:
     commits: list[Any] | None
     commits_count: int | None
     pusher: Mapping[str, Any] | None
+    paths: Mapping[str, Any] | None
     pushed_at: datetime | None
     detected_at: datetime
     catch_up: bool

@@ -20,6 +20,7 @@ from sqlalchemy import (
 from app.domain.delivery import DeliveryState, Parcel
 from app.domain.details import Details, Person, commit_from_json
 from app.domain.event import Event, EventKind
+from app.domain.paths import touched_from_json
 from app.storage.records import Lane
 from app.storage.tables import deliveries, events, repositories
 
@@ -62,6 +63,7 @@ _EVENT_FIELDS = (
     "detected_at",
     "pushed_at",
     "catch_up",
+    "paths",
 )
 _DETAIL_FIELDS = ("commits", "commits_count", "pusher")
 _PARCEL = (
@@ -222,6 +224,8 @@ def _due_at(row: Any, fence: int) -> datetime:
 
 def _parcel(row: Row[Any], fence: int) -> Parcel:
     told = {name: getattr(row, f"event_{name}") for name in _EVENT_FIELDS}
+    told["kind"] = EventKind(told["kind"])
+    told["paths"] = None if told["paths"] is None else touched_from_json(told["paths"])
     return Parcel(
         position=row.position,
         delivery_id=row.id,
@@ -233,7 +237,7 @@ def _parcel(row: Row[Any], fence: int) -> Parcel:
         due_at=_due_at(row, fence),
         body=row.body,
         headers=row.headers,
-        event=Event(**{**told, "kind": EventKind(told["kind"])}),
+        event=Event(**told),
         repository_id=row.repository_id,
         repository_name=row.repository_name,
         repository_url=row.repository_url,

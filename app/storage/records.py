@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.delivery import Answer, DeliveryState
+from app.domain.details import Details
 from app.domain.event import Event
 
 
@@ -61,7 +62,8 @@ class Advance:
 
     It is taken only if the database still stands at ``from_sequence`` and ``from_digest``.
     ``upserts`` are the refs to write, ``removals`` those to delete; ``events`` continue the
-    sequence without a gap. ``hold`` keeps all that is owed for a person to release.
+    sequence without a gap. ``details`` holds what is already known of some, by their ids.
+    ``hold`` keeps all that is owed for a person to release.
     """
 
     repository_id: int
@@ -77,6 +79,7 @@ class Advance:
     owed: tuple[Owed, ...]
     at: datetime
     hold: bool = False
+    details: Mapping[str, Details] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from app.domain.delivery import DeliveryState
 from app.domain.details import Details
 from app.domain.errors import NotFound
 from app.domain.event import Event, EventState, delivery_id
+from app.domain.paths import touched_to_json
 from app.domain.repository import Repository
+from app.domain.round_trips import Move
 from app.storage import history, holds
 from app.storage.database import Database
-from app.storage.details import keep
+from app.storage.details import keep, known
 from app.storage.lease import check_fence
 from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
 from app.storage.roster import COLUMNS, sync, watched_of
@@ -26,6 +28,8 @@ from app.storage.upsert import upsert_into
 # flush holds up other writers.
 NAMED_AT_ONCE = 500
 FLUSHED_AT_ONCE = 500
+# A choice: as many events of a repository are looked at for those that a forge's log tells too.
+NEWEST_MOVES = 200
 
 # Made once: SQLAlchemy takes longer to make a statement than SQLite to run it.
 _MOVE = (
@@ -123,6 +127,18 @@ class Store:
         )
         with self._database.read() as connection:
             return {str(name): str(commit) for name, commit in connection.execute(question)}
+
+    def moves(self, repository_id: int, *, since: datetime) -> list[Move]:
+        """List what was found since then, oldest first, among the newest 200 events."""
+        question = (
+            select(events.c.ref, events.c.before, events.c.after, events.c.detected_at)
+            .where(events.c.repository_id == repository_id)
+            .order_by(events.c.sequence.desc())
+            .limit(NEWEST_MOVES)
+        )
+        with self._database.read() as connection:
+            found = connection.execute(question).all()
+        return [(row.ref, row.before, row.after) for row in reversed(found) if row[3] >= since]
 
     def advance(self, step: Advance, *, fence: int) -> bool:
         """Take a step whole or not at all: the new refs, their events, and who is owed them.
@@ -291,6 +307,8 @@ def _event_row(
         "catch_up": event.catch_up,
         "state": (EventState.HELD if hold_id else state).value,
         "hold_id": hold_id,
+        "paths": None if event.paths is None else touched_to_json(event.paths),
+        **known(step.details.get(event.id)),
     }
 
 

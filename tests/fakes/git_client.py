@@ -23,7 +23,10 @@ class FakeGitClient:
         self.details: Details | None = None
         self.on_describe: Callable[[Event], None] = lambda _: None
         self.described: list[str] = []  # the refs that were asked about
+        self.log: tuple[Push, ...] | None = None  # of pushes
+        self.log_asked_since: list[datetime] = []
         self.validators: list[Mapping[str, str]] = []
+        self.urgencies: list[bool] = []
         self.read_by = "rest"
         self.lag = timedelta(0)
         self.default_branch: str | None = "refs/heads/main"
@@ -37,6 +40,7 @@ class FakeGitClient:
         urgent: bool = False,
     ) -> RefsReply:
         self.validators.append(validator)
+        self.urgencies.append(urgent)
         if self.error is not None:
             raise self.error
         tag = {"etag": self.etag}
@@ -53,7 +57,8 @@ class FakeGitClient:
     def pushes(
         self, repository: Repository, *, since: datetime, timeout_s: float
     ) -> tuple[Push, ...] | None:
-        return None
+        self.log_asked_since.append(since)
+        return self.log
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float

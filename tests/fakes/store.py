@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from app.domain.details import Details
 from app.domain.errors import InputInvalid, LeaseLost, StorageUnavailable
 from app.domain.event import Event
 from app.domain.repository import Repository
+from app.domain.round_trips import Move
 from app.storage.records import Advance, Owed, PollRecord, PollState, Watched
 
 FENCE = 7
@@ -21,6 +23,7 @@ class FakeStore:
     known: dict[int, Watched] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
+    details: dict[str, Details] = field(default_factory=dict)
     storms: list[Advance] = field(default_factory=list)  # steps that were held
     states: list[PollState] = field(default_factory=list)
     records: list[PollRecord] = field(default_factory=list)
@@ -53,6 +56,9 @@ class FakeStore:
     def snapshot(self, repository_id: int) -> dict[str, str]:
         return dict(self.refs.get(repository_id, {}))
 
+    def moves(self, repository_id: int, *, since: datetime) -> list[Move]:
+        return [(e.ref, e.before, e.after) for e in self.events if e.detected_at >= since]
+
     def advance(self, step: Advance, *, fence: int) -> bool:
         self._check(fence)
         known = self.known.get(step.repository_id)
@@ -68,6 +74,7 @@ class FakeStore:
         refs.update(step.upserts)
         self.events.extend(step.events)
         self.owed.extend(step.owed)
+        self.details.update(step.details)
         if step.hold:
             self.storms.append(step)
         if step.repository_id in self.known:

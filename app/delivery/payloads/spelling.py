@@ -139,6 +139,7 @@ def listed(parcel: Parcel) -> list[dict[str, Any]] | None:
 def extras(parcel: Parcel) -> dict[str, Any]:
     """Return what a format of someone else's carries of ours, beside its own fields."""
     event = parcel.event
+    filtered = {} if event.paths is None else {"path_filter": event.paths.verdict.value}
     return {
         "branch": branch(parcel),
         "short_sha": short_sha(parcel),
@@ -153,5 +154,6 @@ def extras(parcel: Parcel) -> dict[str, Any]:
             "catch_up": event.catch_up,
             "forced": told.is_forced(parcel),
             "labels": dict(parcel.labels),
+            **filtered,
         },
     }

@@ -12,6 +12,7 @@ from app.delivery.payloads.spelling import (
     short_sha,
     to_json,
 )
+from app.domain import paths
 from app.domain.delivery import Parcel
 from app.domain.details import person_to_json
 from app.domain.event import EventState
@@ -38,6 +39,7 @@ def render(parcel: Parcel) -> Rendered:
         "commits": listed(parcel),
         "commits_count": told.commits_count(parcel),
         "pusher": person_to_json(pusher) if pusher else None,
+        **paths.listed(event.paths),
         "pushed_at": instant(pushed_at) if pushed_at else None,
         "detected_at": instant(event.detected_at),
         "catch_up": event.catch_up,

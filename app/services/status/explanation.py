@@ -1,11 +1,15 @@
 """Sentences that say why a ref did or did not trigger, and what became of it."""
 
-from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_tag
+from app.domain.paths import Verdict, touched_from_json
+from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, is_pull, is_tag
 from app.storage.entries import DeliveryEntry, EventEntry, RefEntry
 
 
 def says_watched(ref: str, pattern: str | None, *, watched: bool) -> str:
     """Say whether a ref is watched, and by which pattern."""
+    if is_pull(ref):
+        told = "is watched: pull_requests is on" if watched else "is not watched: no pull_requests"
+        return f"{ref} {told}."
     if not ref.startswith((BRANCH_PREFIX, TAG_PREFIX)):
         return f"{ref} is neither a branch nor a tag, so it is not watched."
     sort = "tag" if is_tag(ref) else "branch"
@@ -32,6 +36,19 @@ def says_event(event: EventEntry | None, found: RefEntry | None) -> str:
     if event is None:
         return "It made no event lately."
     return f"Its last event is {event.kind}, number {event.sequence} of this repository."
+
+
+def says_files(event: EventEntry | None) -> tuple[str, ...]:
+    """Say what the files of the ref's last event came to, where the repository chooses by paths."""
+    if event is None or event.paths is None:
+        return ()
+    touched = touched_from_json(event.paths)
+    count = touched.total
+    if touched.verdict is Verdict.MISSED:
+        return (f"None of its {count} changed files matches paths, so nobody is owed it.",)
+    if touched.verdict is Verdict.MATCHED:
+        return (f"Some of its {count} changed files match paths.",)
+    return ("Which files it changed could not be told, so it is sent whatever paths say.",)
 
 
 def says_delivery(delivery: DeliveryEntry) -> str:

@@ -44,6 +44,7 @@ _EVENT = (
     events.c.commits,
     events.c.commits_count,
     events.c.pusher,
+    events.c.paths,
     events.c.pushed_at,
     events.c.detected_at,
     events.c.catch_up,

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
+from app.domain.details import Commit, Details, Person, Push
 from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeUnavailable,
@@ -13,6 +15,7 @@ from app.domain.errors import (
     StorageUnavailable,
 )
 from app.domain.event import EventKind, hold_id
+from app.domain.paths import PathFilter, Touched, Verdict
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.services.branch_monitor import BranchMonitor, Finding
@@ -22,6 +25,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.git_client import FakeGitClient
 from tests.fakes.store import FENCE, FakeStore, some_refs
 
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 WEBSITE = Repository("acme/website", "https://git.example.com/acme/website", receivers=("ci",))
 UNSEEN = Watched(1, WEBSITE.url, WEBSITE.name, WEBSITE.url, WEBSITE.forge)
 CI = Receiver("ci", "https://ci.example.com/")
@@ -442,3 +446,210 @@ def test_without_a_limit_nothing_is_a_storm() -> None:
     scene.poll()
 
     assert scene.store.storms == []
+
+
+# ---- only changes that touch some files -------------------------------------------------------
+
+
+SERVICES = replace(WEBSITE, paths=PathFilter(("services/**",)))
+
+
+def touching(*files: str, forced: bool = False) -> Details:
+    ada = Person("Ada", "ada@example.com")
+    commit = Commit("b2", "x", ada, ada, NOON, added=(), modified=files, removed=())
+    return Details((commit,), total=1, forced=forced, pusher=ada)
+
+
+def test_a_change_that_touches_none_of_the_paths_is_recorded_and_owed_to_nobody() -> None:
+    scene = Scene(some_refs(main="a1"), repository=SERVICES)
+    scene.poll()
+    scene.client.details = touching("docs/index.md")
+
+    finding = scene.poll(main="b2")
+
+    assert told(finding) == [("branch_updated", "main")]
+    assert finding.owed == ()
+    assert scene.store.owed == []
+    assert finding.events[0].paths == Touched(Verdict.MISSED, ("docs/index.md",), 1)
+    assert scene.poll().events == ()
+
+
+def test_a_change_that_touches_the_paths_is_owed_with_what_was_told_of_it() -> None:
+    scene = Scene(some_refs(main="a1"), repository=SERVICES)
+    scene.poll()
+    scene.client.details = touching("services/api.go")
+
+    finding = scene.poll(main="b2")
+
+    assert finding.owed == finding.events == tuple(scene.store.events)
+    assert finding.undescribed == ()
+    assert finding.events[0].forced is False
+    assert scene.store.details == {finding.events[0].id: scene.client.details}
+
+
+def test_a_change_whose_files_nobody_tells_is_owed_and_asked_about_later() -> None:
+    scene = Scene(some_refs(main="a1", old="a1"), repository=SERVICES)
+    scene.poll()
+
+    finding = scene.poll(main="b2", new="c3")
+
+    assert [event.name for event in finding.owed] == ["main", "new", "old"]
+    assert finding.undescribed == finding.owed
+    assert [event.paths and event.paths.verdict for event in finding.owed] == [
+        *(Verdict.UNKNOWN, Verdict.UNKNOWN, None)
+    ]
+    assert scene.client.described == ["refs/heads/main"]
+
+
+def test_of_changes_that_nobody_wants_no_file_is_asked() -> None:
+    scene = Scene(some_refs(main="a1", dev="a1"), repository=SERVICES)
+    scene.receivers["ci"] = Receiver("ci", CI.url, refs=RefFilter(("main",), ()))
+    scene.poll()
+    scene.client.details = touching("services/api.go")
+
+    finding = scene.poll(main="b2", dev="b2")
+
+    assert scene.client.described == ["refs/heads/main"]
+    assert [event.name for event in finding.owed] == ["main"]
+
+
+def test_changes_that_touch_nothing_make_no_storm() -> None:
+    scene = Scene(some_refs(a="a1", b="a1", c="a1"), repository=SERVICES, storm_limit=1)
+    scene.poll()
+    scene.client.details = touching("docs/index.md")
+
+    finding = scene.poll(a="b2", b="b2", c="b2")
+
+    assert (len(finding.events), finding.owed, scene.store.storms) == (3, (), [])
+
+
+# ---- pull requests ----------------------------------------------------------------------------
+
+
+PULLS = replace(WEBSITE, refs=RefFilter(("main",), wants_pulls=True))
+SEVEN, EIGHT = "refs/pull/7/head", "refs/pull/8/head"
+
+
+def test_pull_requests_make_events_of_branches_where_they_are_wanted() -> None:
+    scene = Scene({**some_refs(main="a1"), SEVEN: "c" * 40}, repository=PULLS)
+    scene.poll()
+    scene.client.refs = {**some_refs(main="a1"), SEVEN: "d" * 40, EIGHT: "e" * 40}
+    scene.client.refs["refs/pull/8/merge"] = "f" * 40
+    scene.client.etag = "2"
+
+    finding = scene.poll()
+
+    assert told(finding) == [("branch_updated", "pull/7/head"), ("branch_created", "pull/8/head")]
+    assert finding.owed == finding.events
+
+
+def test_pull_requests_that_were_there_before_they_were_wanted_make_no_events() -> None:
+    scene = Scene(
+        {**some_refs(main="a1"), SEVEN: "c" * 40},
+        repository=replace(WEBSITE, refs=RefFilter(("main",))),
+    )
+    scene.poll()
+    assert scene.known.watched == {"branches": ["main"], "tags": []}  # as older versions wrote it
+    scene.repository = PULLS
+
+    adopted = scene.poll()
+    scene.client.refs[EIGHT] = "e" * 40
+    scene.client.etag = "2"
+    later = scene.poll()
+    scene.repository = replace(WEBSITE, refs=RefFilter(("main",)))
+    left = scene.poll()
+
+    assert told(adopted) == []
+    assert told(later) == [("branch_created", "pull/8/head")]
+    assert told(left) == []
+    assert scene.store.refs[1] == some_refs(main="a1")
+
+
+def test_a_receiver_of_some_branches_takes_pull_requests_only_if_it_names_them() -> None:
+    scene = Scene({**some_refs(main="a1"), SEVEN: "c" * 40}, repository=PULLS)
+    scene.receivers["ci"] = Receiver("ci", CI.url, refs=RefFilter(("main",), ()))
+    scene.poll()
+    scene.client.refs[SEVEN], scene.client.etag = "d" * 40, "2"
+
+    assert scene.poll().owed == ()
+    scene.receivers["ci"] = Receiver("ci", CI.url, refs=RefFilter(("pull/*",), ()))
+    scene.client.refs[SEVEN], scene.client.etag = "e" * 40, "3"
+    assert [event.name for event in scene.poll().owed] == ["pull/7/head"]
+
+
+# ---- there and back ---------------------------------------------------------------------------
+
+
+def log_of(scene: Scene, *ids: str, ref: str = "refs/heads/main") -> tuple[Push, ...]:
+    full = [one.ljust(40, "0") for one in ids]
+    return tuple(
+        Push(ref, before, after, scene.clock() + timedelta(seconds=number), forced=number > 0)
+        for number, (before, after) in enumerate(pairwise(full))
+    )
+
+
+def polled(scene: Scene) -> None:
+    """Note a poll as its caller does."""
+    scene.poll()
+    scene.known = replace(scene.known, last_poll_at=scene.clock())
+
+
+@pytest.mark.parametrize("etag", ["1", "another"])
+def test_a_woken_poll_finds_what_moved_and_came_back(etag: str) -> None:
+    scene = Scene(some_refs(main="a1"))
+    polled(scene)
+    scene.clock.go(seconds=30)
+    scene.client.etag, scene.client.log = etag, log_of(scene, "a1", "b2", "a1")
+
+    finding = scene.monitor.poll(scene.repository, scene.known, woken=True)
+    again = scene.monitor.poll(scene.repository, finding.watched, woken=True)
+
+    moves = [(e.sequence, e.before[:2], e.after[:2], e.forced) for e in finding.events]
+    assert moves == [(1, "a1", "b2", False), (2, "b2", "a1", True)]
+    assert finding.owed == finding.events == tuple(scene.store.events)
+    assert finding.events[0].pushed_at == scene.client.log[0].at
+    assert finding.changed
+    assert finding.watched.sequence == 2
+    assert scene.store.refs[1] == some_refs(main="a1")
+    assert again.events == ()
+
+
+def test_a_branch_that_came_and_went_is_found_as_well() -> None:
+    scene = Scene(some_refs(main="a1"))
+    polled(scene)
+    scene.client.log = log_of(scene, "0", "b2", "0", ref="refs/heads/brief")
+
+    finding = scene.monitor.poll(scene.repository, scene.known, woken=True)
+
+    assert told(finding) == [("branch_created", "brief"), ("branch_deleted", "brief")]
+    assert scene.store.refs[1] == some_refs(main="a1")
+
+
+def test_what_is_not_watched_is_not_found_in_the_log() -> None:
+    scene = Scene(some_refs(main="a1"), repository=replace(WEBSITE, refs=RefFilter(("main",))))
+    polled(scene)
+    scene.client.log = log_of(scene, "0", "b2", "0", ref="refs/heads/brief")
+
+    assert scene.monitor.poll(scene.repository, scene.known, woken=True).events == ()
+
+
+def test_the_log_is_asked_only_where_somebody_said_there_was_something() -> None:
+    scene = Scene(some_refs(main="a1"))
+    polled(scene)
+    scene.client.log = log_of(scene, "a1", "b2", "a1")
+
+    scene.monitor.poll(scene.repository, scene.known)
+    assert scene.client.log_asked_since == []
+    scene.client.refs, scene.client.etag = dict(some_refs(main="c3")), "2"
+    moved = scene.monitor.poll(scene.repository, scene.known, woken=True)
+
+    assert told(moved) == [("branch_updated", "main")]
+    assert scene.client.log_asked_since == []
+
+
+def test_a_forge_without_a_log_finds_nothing() -> None:
+    scene = Scene(some_refs(main="a1"))
+    polled(scene)
+
+    assert scene.monitor.poll(scene.repository, scene.known, woken=True).events == ()
+    assert scene.client.log_asked_since == [scene.clock() - timedelta(minutes=2)]

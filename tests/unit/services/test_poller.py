@@ -1,10 +1,12 @@
 """A turn is noted, explained and followed by the next, however it went."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from app.domain.details import Commit, Details, Person
 from app.domain.errors import (
     ForgeDenied,
     ForgeRateLimited,
@@ -13,6 +15,7 @@ from app.domain.errors import (
     StorageUnavailable,
 )
 from app.domain.event import Event
+from app.domain.paths import PathFilter
 from app.domain.repository import Repository
 from app.services import catalog
 from app.services.branch_monitor import BranchMonitor
@@ -319,3 +322,30 @@ def test_a_long_outage_of_the_database_keeps_only_the_newest_notes(
 
     assert len(scene.store.records) == 10
     assert scene.store.records[-1] == scene.last
+
+
+def test_a_poll_that_was_told_of_something_asks_for_what_came_back(scene: Scene) -> None:
+    for reason in ("schedule", "retry", "start", "slot"):
+        scene.poll(reason)
+    assert scene.client.log_asked_since == []
+
+    for reason in ("probe", "hook", "wake"):
+        scene.poll(reason)
+
+    assert len(scene.client.log_asked_since) == 3
+    assert scene.client.urgencies == [False] * 6 + [True] * 2
+
+
+def test_what_was_described_on_the_way_is_not_asked_again() -> None:
+    scene = Scene()
+    scene.catalog.load([replace(WEBSITE, paths=PathFilter(("src/**",)))])
+    ada = Person("Ada", "ada@example.com")
+    commit = Commit("b2", "x", ada, ada, scene.clock(), added=("src/a",), modified=(), removed=())
+    scene.client.details = Details((commit,), total=1, forced=False)
+    scene.poll("start")
+    scene.push("b2")
+
+    scene.poll()
+
+    assert [event.name for event in scene.found_events] == ["main"]
+    assert scene.told == []

@@ -1,0 +1,63 @@
+"""Refs that moved and came back between two looks, which no snapshot can show."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeAlias
+
+from app.domain.details import Push
+from app.domain.snapshot import Refs
+
+# A choice: of one poll no more are recorded.
+MOST_ROUND_TRIPS = 20
+
+Move: TypeAlias = tuple[str, str, str]  # a ref, where it was and where it went
+
+
+def round_trips(pushes: Iterable[Push], refs: Refs, recorded: Iterable[Move]) -> list[Push]:
+    """List the pushes that took refs away and back again, each ref's oldest first.
+
+    A forge's log may lag, or lack some: only what begins and ends where a ref is, without a gap
+    between, is believed. Of a very long way its beginning is told as one push.
+
+    Args:
+        pushes: What the forge noted, oldest first.
+        refs: Where the refs are, before and after.
+        recorded: What is recorded already and may be in the log as well, oldest first.
+    """
+    known = Counter(recorded)
+    by_ref: dict[str, list[Push]] = defaultdict(list)
+    for push in pushes:
+        move = (push.ref, push.before, push.after)
+        if known[move]:
+            known[move] -= 1
+        else:
+            by_ref[push.ref].append(push)
+    found: list[Push] = []
+    for ref in sorted(by_ref):
+        way = _way(by_ref[ref], refs.get(ref))
+        room = MOST_ROUND_TRIPS - len(found)
+        if room < 2:  # noqa: PLR2004 - there and back
+            break
+        found += way if len(way) <= room else _shortened(way, room)
+    return found
+
+
+def _way(pushes: Sequence[Push], here: str | None) -> Sequence[Push]:
+    """Return the pushes of one ref from here to here; none where they do not lead so."""
+    starts = (number for number, push in enumerate(pushes) if _is(push.before, here))
+    way = pushes[next(starts, len(pushes)) :]
+    joined = all(one.after == two.before for one, two in pairwise(way))
+    leads_back = len(way) > 1 and joined and _is(way[-1].after, here)
+    return way if leads_back and all(push.before != push.after for push in way) else ()
+
+
+def _is(at: str, here: str | None) -> bool:
+    return not at.strip("0") if here is None else at == here
+
+
+def _shortened(way: Sequence[Push], room: int) -> list[Push]:
+    kept = way[len(way) - room + 1 :]
+    beginning = replace(way[len(way) - room], before=way[0].before, forced=None)
+    return [beginning, *kept]
