@@ -98,8 +98,9 @@ class FakeGitHub(QuickServer):
 
     ``hosting`` holds the repositories; change them by the methods here, which are safe from any
     thread. ``now`` is the clock. ``retry_form`` is how it says how long to wait: seconds, date, or
-    none. Without ``limits`` nobody counts, as on a server of one's own. ``most_in_batch`` is how many repositories a GraphQL query may name before it takes too
-    long, which is answered by ``too_many`` (502, 504, or ``partial``).
+    none. Without ``limits`` nobody counts, as on a server of one's own. ``most_in_batch`` is how
+    many repositories a GraphQL query may name before it takes too long, which is answered by
+    ``too_many`` (502, 504, or ``partial``).
     """
 
     def __init__(

@@ -24,6 +24,7 @@ TLS = Path(__file__).with_name("tls")
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 GZIP = 16 + zlib.MAX_WBITS
 LEAST_GZIPPED = 1024  # bytes; as servers are usually set up
+BARE = frozenset({204, 304})  # statuses that have no body
 START_DEADLINE_S = 10.0
 STOP_DEADLINE_S = 10.0
 
@@ -199,9 +200,9 @@ class _Connection(asyncio.Protocol):
         self._is_busy = False
         if self._transport is None:
             return
-        body = answer.body
+        body = b"" if answer.status in BARE else answer.body
         headers = [("Date", formatdate(usegmt=True)), *answer.headers]
-        if answer.status not in {204, 304}:
+        if answer.status not in BARE:
             if len(body) >= LEAST_GZIPPED and "gzip" in request.headers.get("accept-encoding", ""):
                 body = gzipped(body)
                 headers.append(("Content-Encoding", "gzip"))
