@@ -125,9 +125,13 @@ def message_of(reply: Reply) -> str:
 
 
 def _said(found: Any) -> Any:
-    """Return the message in an error: most have it outside, Bitbucket one level further in."""
+    """Return the message in an error: most have it outside, Bitbucket one level further in.
+
+    GitHub says beside it why a repository is blocked: dmca, tos, ….
+    """
     if "message" in found:
-        return found["message"]
+        reason = (found.get("block") or {}).get("reason")
+        return f"{found['message']} ({reason})" if reason else found["message"]
     return found["error"]["message"] if "error" in found else found["errors"][0]["message"]
 
 

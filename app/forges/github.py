@@ -150,14 +150,18 @@ class GitHub:
         etag = f'"{known}"' if known else ""
         reply = call.get(url, etag=etag, accept=SHA_ALONE, also=NO_BRANCH)
         if reply.status == HTTPStatus.NOT_MODIFIED:
-            return RefsReply(None, WAY, dict(validator), requests=call.requests), call.requests
+            moved_to = self._api.moved_to(repository, call)
+            told = RefsReply(None, WAY, dict(validator), None, call.requests, moved_to=moved_to)
+            return told, call.requests
         if reply.status != HTTPStatus.OK:
             return None, call.requests
         if len(reply.body) > OBJECT_ID:
             raise ForgeAnswerInvalid("GitHub answered more than the commit's id it was asked for")
         target = reply.body.decode("ascii", "replace")
         refs = keep([(BRANCH_PREFIX + branch, target)], repository)
-        told = RefsReply(refs, WAY, {ONE_BRANCH + branch: target}, requests=call.requests)
+        moved_to = self._api.moved_to(repository, call)
+        own = {ONE_BRANCH + branch: target}
+        told = RefsReply(refs, WAY, own, None, call.requests, moved_to=moved_to)
         return told, call.requests
 
     def _list(
@@ -427,9 +431,7 @@ class _ByTags:
         """Ask the one for this repository."""
         is_spared = repository.url in self._spared.urls
         client = self._wanted if is_spared else self._for(repository)
-        return client.list_refs(
-            repository, validator=validator, timeout_s=timeout_s, urgent=urgent
-        )
+        return client.list_refs(repository, validator=validator, timeout_s=timeout_s, urgent=urgent)
 
     def describe(
         self, repository: Repository, *, change: Event, timeout_s: float

@@ -130,7 +130,9 @@ class GitLab:
                     replies[name] = reply
                     break
             else:
-                return RefsReply(None, WAY, dict(validator), requests=call.requests), call.requests
+                moved_to = self._api.moved_to(repository, call)
+                told = RefsReply(None, WAY, dict(validator), None, call.requests, moved_to=moved_to)
+                return told, call.requests
         items = []
         etags = {}
         for name, url in urls.items():
@@ -145,6 +147,7 @@ class GitLab:
             etags if all(etags.values()) else {},
             default_branch(items),
             call.requests,
+            moved_to=self._api.moved_to(repository, call),
         )
         return told, call.requests
 

@@ -191,6 +191,32 @@ def test_a_refusal_is_this_repositorys_alone_and_stops_no_other(
     assert scene.poll().refs == scene.remote.refs()
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        (
+            451,
+            '{"message":"Repository access blocked","block":{"reason":"dmca","html_url":"x"}}',
+            r"blocked for legal reasons \(451\): Repository access blocked \(dmca\)",
+        ),
+        (
+            403,
+            '{"message":"Repository access blocked","block":{"reason":"tos"}}',
+            r"access is denied \(403\): Repository access blocked \(tos\)",
+        ),
+        (403, '{"message":"blocked","block":7}', "access is denied"),
+        (410, '{"message":"Gone"}', r"the repository is gone \(410\)"),
+    ],
+)
+def test_a_repository_that_is_shut_says_why(
+    scene: Scene, status: int, body: str, words: str
+) -> None:
+    scene.forge.says = (status, [], body.encode())
+
+    with pytest.raises(ForgeDenied, match=words):
+        scene.poll()
+
+
 def test_a_refused_sign_in_is_tried_once_and_once_more_a_quarter_of_an_hour_later(
     scene: Scene,
 ) -> None:
