@@ -1,7 +1,8 @@
 """The addresses that a payload gives for a repository: to read, to clone, to compare.
 
-Only the URL that is watched is known for certain. The others follow the habits of GitHub, GitLab
-and Gitea, and are the best guess for any other server.
+Only the URL that is watched is known for certain. The others follow the habits of the forge where
+its URLs give it away (GitHub, GitLab, Gitea, Bitbucket, Azure DevOps), and GitHub's elsewhere: the
+best guess for any other server.
 """
 
 import re
@@ -16,6 +17,38 @@ COMPARE_SHA = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """How a forge spells the addresses of its pages, after the repository's own."""
+
+    commit: str = "/commit/{id}"
+    compare: str = "/compare/{before}...{after}"
+    compare_new: str = "/compare/{name}"
+    abbreviates: bool = True
+
+
+GITHUB = Pages()
+# GitLab's pages begin with /-/; it also redirects those that do not.
+GITLAB = Pages("/-/commit/{id}", "/-/compare/{before}...{after}", "/-/compare/{name}")
+AZURE = Pages(
+    compare="/branchCompare?baseVersion=GC{before}&targetVersion=GC{after}",
+    compare_new="?version=GB{name}",
+    abbreviates=False,
+)
+BITBUCKET = Pages(
+    commit="/commits/{id}",
+    compare="/branches/compare/{after}%0D{before}",
+    compare_new="/branch/{name}",
+    abbreviates=False,
+)
+BITBUCKET_SERVER = Pages(
+    commit="/commits/{id}",
+    compare="/compare/commits?sourceBranch={after}&targetBranch={before}",
+    compare_new="/browse?at={name}",
+    abbreviates=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Addresses:
     """Where one repository is found.
 
@@ -23,7 +56,7 @@ class Addresses:
     ``html`` is the page, without ``.git``; ``clone`` the URL that can be cloned by whoever watches
     it. ``url`` is what most Tekton bindings hand to ``git clone``: the page where a forge lets it
     be cloned too, as GitHub has it, else ``clone``. ``api`` is what GitHub's API links begin with;
-    ``pages`` stands between the page and ``commit/…`` or ``compare/…``.
+    ``pages`` tells whose habits the pages of commits and comparisons follow.
     """
 
     owner: str
@@ -36,19 +69,20 @@ class Addresses:
     ssh: str
     git: str
     api: str
-    pages: str
+    pages: "Pages"
 
     def commit(self, commit_id: str) -> str:
         """Return the page of one commit."""
-        return f"{self.html}{self.pages}/commit/{commit_id}"
+        return self.html + self.pages.commit.format(id=commit_id)
 
     def compare(self, before: str, after: str) -> str:
         """Return the page that shows what lies between two commits."""
-        return f"{self.html}{self.pages}/compare/{before[:COMPARE_SHA]}...{after[:COMPARE_SHA]}"
+        length = COMPARE_SHA if self.pages.abbreviates else None
+        return self.html + self.pages.compare.format(before=before[:length], after=after[:length])
 
     def compare_new(self, name: str) -> str:
         """Return the page that shows what a new branch or tag brings."""
-        return f"{self.html}{self.pages}/compare/{_escaped(name)}"
+        return self.html + self.pages.compare_new.format(name=_escaped(name))
 
 
 def addresses(url: str, *, forge: str) -> Addresses:
@@ -72,8 +106,12 @@ def addresses(url: str, *, forge: str) -> Addresses:
     web = remote.scheme in {"http", "https"}
     path = _quoted(remote.path.removesuffix(".git"))
     origin = f"{remote.scheme if web else 'https'}://{_netloc(remote, with_port=web)}"
+    pages = _pages(remote, forge)
     html = f"{origin}/{path}"
-    is_hosted = web and forge != "git"
+    if pages is BITBUCKET_SERVER:
+        html = f"{origin}/{_page_of_bitbucket_server(path)}"
+    # Azure DevOps takes .git for a part of the name; Bitbucket Server clones from no page.
+    is_hosted = web and forge != "git" and pages not in {AZURE, BITBUCKET_SERVER}
     return Addresses(
         owner=owner or remote.host,
         name=name,
@@ -86,7 +124,7 @@ def addresses(url: str, *, forge: str) -> Addresses:
         ssh=remote.url if remote.scheme == "ssh" else _scp(remote),
         git=f"git://{_netloc(remote, with_port=remote.scheme == 'git')}/{path}.git",
         api=_api(remote, full_name, html),
-        pages="/-" if _is_gitlab(remote, forge) else "",
+        pages=pages,
     )
 
 
@@ -109,9 +147,22 @@ def _api(remote: Remote, full_name: str, html: str) -> str:
     return html
 
 
-def _is_gitlab(remote: Remote, forge: str) -> bool:
-    """GitLab's pages begin with ``/-/``; it also redirects those that do not."""
-    return forge == "gitlab" or "gitlab" in remote.host.split(".")
+def _pages(remote: Remote, forge: str) -> Pages:
+    parts = remote.path.split("/")
+    if "_git" in parts[:-1]:
+        return AZURE
+    if parts[0] == "scm" and len(parts) == 3:  # noqa: PLR2004 - scm, a project and a name
+        return BITBUCKET_SERVER
+    if forge == "bitbucket" or remote.host == "bitbucket.org":
+        return BITBUCKET
+    is_gitlab = forge == "gitlab" or "gitlab" in remote.host.split(".")
+    return GITLAB if is_gitlab else GITHUB
+
+
+def _page_of_bitbucket_server(path: str) -> str:
+    _, project, name = path.split("/")
+    owner = f"users/{project[1:]}" if project.startswith("~") else f"projects/{project}"
+    return f"{owner}/repos/{name}"
 
 
 def _local(remote: Remote) -> Addresses:
@@ -129,7 +180,7 @@ def _local(remote: Remote) -> Addresses:
         ssh=uri,
         git=uri,
         api=html,
-        pages="",
+        pages=GITHUB,
     )
 
 

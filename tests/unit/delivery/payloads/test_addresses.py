@@ -86,3 +86,48 @@ def test_a_work_tree_is_named_after_its_folder() -> None:
     found = addresses("/home/ada/site/.git", forge="git")
 
     assert (found.name, found.html) == ("site", "file:///home/ada/site")
+
+
+BEFORE, AFTER = "a" * 40, "b" * 40
+
+
+def test_azure_devops_is_cloned_by_the_url_that_is_watched() -> None:
+    url = "https://dev.azure.com/acme/my%20web/_git/site"
+
+    found = addresses(url, forge="azure")
+
+    assert (found.url, found.clone, found.html, found.full_name) == (
+        url,
+        url,
+        url,
+        "acme/my%20web/site",
+    )
+    assert found.commit(AFTER) == f"{url}/commit/{AFTER}"
+    assert found.compare(BEFORE, AFTER) == (
+        f"{url}/branchCompare?baseVersion=GC{BEFORE}&targetVersion=GC{AFTER}"
+    )
+    assert found.compare_new("a/b") == f"{url}?version=GBa/b"
+
+
+@pytest.mark.parametrize(
+    ("project", "page"), [("ACME", "projects/ACME/repos/site"), ("~ada", "users/ada/repos/site")]
+)
+def test_bitbucket_server_shows_its_pages_elsewhere_than_it_is_cloned(
+    project: str, page: str
+) -> None:
+    url = f"https://stash.example.com/scm/{project}/site.git"
+
+    found = addresses(url, forge="stash")
+
+    assert (found.url, found.clone, found.full_name) == (url, url, f"{project}/site")
+    assert found.html == f"https://stash.example.com/{page}"
+    assert found.commit(AFTER) == f"{found.html}/commits/{AFTER}"
+
+
+def test_bitbucket_compares_the_later_commit_with_the_earlier() -> None:
+    found = addresses("https://bitbucket.org/acme/site", forge="bitbucket")
+
+    assert found.clone == "https://bitbucket.org/acme/site.git"
+    assert found.compare(BEFORE, AFTER) == (
+        f"https://bitbucket.org/acme/site/branches/compare/{AFTER}%0D{BEFORE}"
+    )
