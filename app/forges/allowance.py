@@ -49,6 +49,8 @@ FOR_URGENT = 0.1
 # How long a refused credential is left alone. GitLab shuts an address out for an hour after 30
 # refusals in 3 minutes; four an hour are far from that.
 REFUSED_FOR = timedelta(minutes=15)
+# A choice: how many tries a forge gets at once that gave the first one no answer.
+MOST_UNTRIED = 8
 # A choice: a first try that was not answered for this long holds up nobody any more.
 TRIAL_FOR = timedelta(seconds=15)
 
@@ -117,7 +119,10 @@ class Allowance:
     ) -> None:
         self._now = now
         self._usual = usual
-        self._when_told = per_minute_when_told
+        self._minute_limits = {
+            Resource.REST: usual.rest_per_minute or per_minute_when_told.rest_per_minute,
+            Resource.GRAPHQL: usual.graphql_per_minute or per_minute_when_told.graphql_per_minute,
+        }
         self._signs_in = signs_in
         self._unchanged_is_free = unchanged_is_free
         self._most_at_once = most_at_once
@@ -135,6 +140,7 @@ class Allowance:
         self._pause = FIRST_PAUSE
         self._sign_in = _SignIn()
         self._in_flight = 0
+        self._crowd_s = 0.0  # the last moment that somebody was put off to, because of the crowd
         self._turn = 0.0
         self._requests = self._unchanged = self._errors = 0
 
@@ -167,7 +173,10 @@ class Allowance:
             self._sign_in.check(by, now)
             if resource is not Resource.GIT:
                 self._check_pause(now)
-                self._purses[resource].check(now, urgent=urgent, jitter=self._jitter())
+                purse = self._purses[resource]
+                if purse.is_spent(now) and purse.reset_at is not None:
+                    self._paces[resource].ramp_from(purse.reset_at)
+                purse.check(now, urgent=urgent, jitter=self._jitter())
             self._check_crowd(by, now)
             if resource is not Resource.GIT:
                 pace = self._paces[resource]
@@ -221,18 +230,13 @@ class Allowance:
         return cost
 
     def _learn(self, resource: Resource, limit: Told, now: datetime) -> None:
-        if resource not in self._purses:
+        purse = self._purses.get(resource)
+        if purse is None:
             return
-        self._purses[resource].learn(limit, now)
-        pace = self._paces[resource]
-        if limit.period <= MINUTE:
-            pace.limit = float(limit.limit)
-        elif pace.limit is None:
-            pace.limit = (
-                self._when_told.rest_per_minute
-                if resource is Resource.REST
-                else self._when_told.graphql_per_minute
-            )
+        purse.learn(limit, now)
+        self._paces[resource].limit = (
+            float(limit.limit) if purse.period <= MINUTE else self._minute_limits[resource]
+        )
 
     def pause(self, until: datetime | None = None) -> ForgeRateLimited:
         """Refuse everything ``until`` then, or for a while that doubles each time; return why.
@@ -241,16 +245,17 @@ class Allowance:
         """
         now = self._now()
         with self._lock:
-            is_new = not _is_ahead(self._paused_until, now)
-            moment = until
-            if moment is None:
-                moment = now + self._pause if is_new or self._paused_until is None else now
-            if is_new:
+            running = self._paused_until if _is_ahead(self._paused_until, now) else None
+            if running is not None:
+                moment = max(running, until or running)
+            elif until is None:
+                moment = now + self._pause
+            else:
+                # The forge named a time, and it was not enough: from the second time on, more.
+                least = self._pause / 2 if self._pause > FIRST_PAUSE else timedelta(0)
+                moment = max(until, now + least)
+            if running is None:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            if self._paused_until is not None and _is_ahead(self._paused_until, moment):
-                moment = self._paused_until
-            if not is_new and self._paused_until is not None:
-                moment = max(moment, self._paused_until)
             self._paused_until = moment
             for pace in self._paces.values():
                 pace.ramp_from(moment)
@@ -281,19 +286,32 @@ class Allowance:
             return self._sign_in.refuse(by, reason, self._now())
 
     def spent_until(self, reply: Reply) -> datetime | None:
-        """Return when the allowance is new, if this answer says that nothing of it remains."""
-        found = told(reply.headers, now=self._now())
-        return found[1].reset_at if found is not None and found[1].remaining <= 0 else None
+        """Return when the allowance is new, if this answer says that nothing of it remains.
 
-    def limits(self) -> Limits:
-        """Return the forge's limits, as it told them, or as it documents them."""
+        At the earliest in a minute, whatever it says.
+        """
+        now = self._now()
+        found = told(reply.headers, now=now)
+        if found is None or found[1].remaining > 0:
+            return None
+        return found[1].reset_at if found[1].reset_at > now else now + FIRST_PAUSE
+
+    def limits(self, *, soon: timedelta = timedelta(0)) -> Limits:
+        """Return the forge's limits, as it told them, or as it documents them.
+
+        A resource whose share is used up has none, unless it is new again ``soon``.
+        """
+        now = self._now()
         with self._lock:
             rest, graphql = self._purses[Resource.REST], self._purses[Resource.GRAPHQL]
+            has_rest, has_graphql = rest.is_good(now, soon), graphql.is_good(now, soon)
+            rest_minute = self._paces[Resource.REST].limit
+            graphql_minute = self._paces[Resource.GRAPHQL].limit
             return Limits(
-                rest_per_hour=rest.per_hour(),
-                rest_per_minute=self._paces[Resource.REST].limit,
-                graphql_per_hour=graphql.per_hour(),
-                graphql_per_minute=self._paces[Resource.GRAPHQL].limit,
+                rest_per_hour=rest.per_hour() if has_rest else 0,
+                rest_per_minute=rest_minute if has_rest else 0,
+                graphql_per_hour=graphql.per_hour() if has_graphql else 0,
+                graphql_per_minute=graphql_minute if has_graphql else 0,
                 git_per_hour=self._usual.git_per_hour,
             )
 
@@ -343,8 +361,16 @@ class Allowance:
                 if is_tried
                 else f"{self._in_flight} requests are under way"
             )
-            wait_s = CROWDED_S * (0.5 + self._jitter())
-            raise ForgeBusy(why, at=now + timedelta(seconds=wait_s))
+            raise ForgeBusy(why, at=now + timedelta(seconds=self._crowd_wait_s(now)))
+
+    def _crowd_wait_s(self, now: datetime) -> float:
+        """Return how long to wait: longer, the more wait already, so that few come back in vain."""
+        now_s = now.timestamp()
+        if not now_s <= self._crowd_s <= now_s + LONGEST_WAIT_S:
+            self._crowd_s = now_s
+        self._crowd_s += CROWDED_S / self._most_at_once
+        wait_s = self._crowd_s - now_s + CROWDED_S * (0.5 + self._jitter())
+        return min(wait_s, LONGEST_WAIT_S * (0.5 + self._jitter() / 2))
 
     def _jitter(self) -> float:
         self._turn = (self._turn + _STEP) % 1.0
@@ -357,7 +383,9 @@ class _SignIn:
     def __init__(self) -> None:
         self._proven: set[str] = set()
         self._refused: dict[str, ForgeSignInRefused] = {}
-        self._tried_at: dict[str, datetime] = {}
+        self._tried: dict[str, tuple[int, datetime]] = {}  # how many, and when the last began
+        # How many may be under way before one is answered: more, once a first had no answer.
+        self._most_untried = 1
 
     def check(self, by: str, now: datetime) -> None:
         """Raise what it was refused with, while that holds.
@@ -374,26 +402,33 @@ class _SignIn:
 
     def is_tried(self, by: str, now: datetime) -> bool:
         """Tell whether a first try is under way, which others had better wait for."""
-        tried_at = self._tried_at.get(by)
-        is_open = tried_at is not None and timedelta(0) <= now - tried_at < TRIAL_FOR
-        return by not in self._proven and is_open
+        tried = self._tried.get(by)
+        if by in self._proven or tried is None:
+            return False
+        count, tried_at = tried
+        return count >= self._most_untried and timedelta(0) <= now - tried_at < TRIAL_FOR
 
     def begin(self, by: str, now: datetime) -> None:
         if by not in self._proven:
-            self._tried_at[by] = now
+            count, _ = self._tried.get(by, (0, now))
+            self._tried[by] = (count + 1, now)
 
     def give_up(self, by: str) -> None:
-        self._tried_at.pop(by, None)
+        if by not in self._proven:
+            count, tried_at = self._tried.pop(by, (1, None))
+            if count > 1 and tried_at is not None:
+                self._tried[by] = (count - 1, tried_at)
+            self._most_untried = MOST_UNTRIED
 
     def prove(self, by: str) -> None:
         if by not in self._proven:
             self._proven.add(by)
-            self._tried_at.pop(by, None)
+            self._tried.pop(by, None)
             self._refused.pop(by, None)
 
     def refuse(self, by: str, reason: str, now: datetime) -> ForgeSignInRefused:
         self._proven.discard(by)
-        self._tried_at.pop(by, None)
+        self._tried.pop(by, None)
         if by == "api":
             self._proven.discard("git")
         known = self._refused.get(by)
@@ -421,7 +456,7 @@ class _Purse:
         self._limit = 0
         self._remaining = 0
         self.reset_at: datetime | None = None
-        self._period = HOUR
+        self.period = HOUR
         self._used = 0
         self._ahead = 0.0
         self._ahead_at: datetime | None = None
@@ -429,7 +464,7 @@ class _Purse:
     def per_hour(self) -> float | None:
         if not self._limit:
             return self._usual
-        return None if self._period <= MINUTE else self._limit * (HOUR / self._period)
+        return None if self.period <= MINUTE else self._limit * (HOUR / self.period)
 
     def learn(self, told: Told, now: datetime) -> None:
         # Answers may overtake one another: within one period only the least counts.
@@ -443,8 +478,9 @@ class _Purse:
             self._used = 0
             self._ahead = self._most_ahead(told.limit)
             self._ahead_at = now
-        self._period = max(told.period, self._period if self._limit else told.period)
-        self._limit, self._remaining, self.reset_at = told.limit, remaining, told.reset_at
+        self.period = max(told.period, self.period if self._limit else told.period)
+        self._limit, self.reset_at = told.limit, told.reset_at
+        self._remaining = min(remaining, told.limit)
 
     def _is_next(self, told: Told) -> bool:
         """Tell a new period from the same, whose end some forges count from each request on."""
@@ -465,6 +501,9 @@ class _Purse:
     def is_spent(self, now: datetime) -> bool:
         return _is_ahead(self.reset_at, now) and self._remaining <= self._floor(urgent=False)
 
+    def is_good(self, now: datetime, soon: timedelta) -> bool:
+        return not self.is_spent(now) or (self.reset_at is not None and self.reset_at <= now + soon)
+
     def check(self, now: datetime, *, urgent: bool, jitter: float) -> None:
         if not _is_ahead(self.reset_at, now):
             return
@@ -475,7 +514,7 @@ class _Purse:
                 f"({self._remaining} of {self._limit} remain)",
                 reset_at=self.reset_at,
             )
-        if urgent or self._period <= MINUTE:
+        if urgent or self.period <= MINUTE:
             return
         rate = ours / max(1.0, (self.reset_at - now).total_seconds())
         self._refill(now, rate)
@@ -510,7 +549,7 @@ class _Purse:
             self._limit,
             self._remaining if is_known else self._limit,
             self._used if is_known else 0,
-            self._period,
+            self.period,
             self.reset_at if is_known else None,
         )
 
@@ -539,21 +578,22 @@ class _Pace:
             return
         # A clock that was set back waits for nothing that it has seen before.
         if self._next_s > now_s + LONGEST_WAIT_S + RAMP_S:
-            self._next_s = now_s
+            self._next_s = 0.0
             self._slots.clear()
         is_let_by = urgent and self._take_urgent(now_s, points)
         if is_let_by or self._redeem(key, now_s, urgent=urgent):
             self._note(now_s, points)
             return
         after = max(self._next_s, now_s - BURST_S) + points / rate
-        if after - now_s > LONGEST_WAIT_S:
+        can_wait = bool(key) and not urgent
+        if after - now_s > (LONGEST_WAIT_S if can_wait else 2 * LONGEST_WAIT_S):
             wait_s = LONGEST_WAIT_S + (RAMP_S - LONGEST_WAIT_S) * jitter
             raise ForgeRateLimited(
                 "more is asked of the forge than it allows within a minute",
                 reset_at=now + timedelta(seconds=wait_s),
             )
         self._next_s = after
-        if key and not urgent and after > now_s + SLACK_S:
+        if can_wait and after > now_s + SLACK_S:
             self._sweep(now_s)
             self._slots[key] = after
             raise _busy(after)
@@ -579,7 +619,7 @@ class _Pace:
     def _rate(self, now_s: float) -> float | None:
         """Return the points a second that polling may have now; None where nobody counts."""
         passed_s = now_s - self._ramp_s
-        is_ramp = passed_s < RAMP_S
+        is_ramp = -LONGEST_PERIOD.total_seconds() <= passed_s < RAMP_S
         if self.limit is None and not is_ramp:
             return None
         limit = RAMP_PER_MINUTE if self.limit is None else self.limit

@@ -209,7 +209,7 @@ class Accounts:
 
         None where nobody counts.
         """
-        usable = [one.allowance.limits() for one in self._accounts if self._is_usable(one)]
+        usable = [one.allowance.limits(soon=SOON) for one in self._accounts if self._is_usable(one)]
         part = self._share * (1 - FOR_URGENT)
         return Limits(
             rest_per_hour=_sum([one.rest_per_hour for one in usable], part),
@@ -221,10 +221,9 @@ class Accounts:
 
     def _is_usable(self, account: Account) -> bool:
         state, _, until = account.allowance.standing()
-        if state is CredentialState.OK:
-            return True
-        is_soon = until is not None and until - self._now() <= SOON
-        return state is not CredentialState.REFUSED and is_soon
+        if state is CredentialState.PAUSED:
+            return until is not None and until - self._now() <= SOON
+        return state is not CredentialState.REFUSED
 
 
 def _sum(figures: Sequence[float | None], part: float) -> float | None:

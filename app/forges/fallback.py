@@ -14,6 +14,7 @@ from app.domain.errors import (
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
+    ForgeSignInRefused,
     ForgeUnavailable,
 )
 from app.domain.event import Event
@@ -227,6 +228,8 @@ class Fallback:
         until = self._now() + self._pause
         if isinstance(error, ForgeRateLimited):
             until = error.reset_at
+        elif isinstance(error, ForgeSignInRefused) and error.until is not None:
+            until = error.until
         elif isinstance(error, ForgeDenied):
             until = self._now() + self._pause * DENIED_PAUSES
         with self._lock:
