@@ -164,6 +164,7 @@ class BranchMonitor:
             timeout_s=self._timeout_s,
             urgent=urgent,
         )
+        known = _located(known, reply)
         if not reply.lag:
             self._fresh_at[known.id] = asked_at
         if reply.refs is None:
@@ -390,6 +391,13 @@ def _default_branch(known: Watched, reply: RefsReply) -> str | None:
     """Return the newest that was told, unless it is longer than can be kept."""
     told = reply.default_branch
     return told if told and len(told) <= LONGEST_REF else known.default_branch
+
+
+def _located(known: Watched, reply: RefsReply) -> Watched:
+    """Note where the repository has moved to, if the forge led on to another name."""
+    if reply.moved_to is None or reply.moved_to == known.facts.get("moved_to"):
+        return known
+    return replace(known, facts={**known.facts, "moved_to": reply.moved_to})
 
 
 def _seen(known: Watched, reply: RefsReply) -> Watched:

@@ -161,6 +161,29 @@ def test_another_snapshots_validator_is_never_sent() -> None:
     assert not finding.changed
 
 
+@pytest.mark.parametrize("is_changed", [False, True])
+def test_where_a_repository_has_moved_to_is_kept(
+    is_changed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    scene.known = replace(scene.known, facts={"is_archived": False})
+    ask, new_url = scene.client.list_refs, "https://git.example.com/acme/site"
+    monkeypatch.setattr(
+        scene.client,
+        "list_refs",
+        lambda *told, **named: replace(ask(*told, **named), moved_to=new_url),
+    )
+
+    moved = scene.poll(**({"main": "b2"} if is_changed else {}))
+    monkeypatch.setattr(scene.client, "list_refs", ask)
+    later = scene.poll()
+
+    assert moved.changed is is_changed
+    assert moved.watched.facts == {"is_archived": False, "moved_to": new_url}
+    assert later.watched.facts == moved.watched.facts
+
+
 def test_refs_that_no_pattern_chooses_are_not_seen() -> None:
     chosen = Repository(
         WEBSITE.name, WEBSITE.url, refs=RefFilter(("*", "!wip/*")), receivers=("ci",)
