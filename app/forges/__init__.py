@@ -31,7 +31,7 @@ from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.ls_remote import WAY as LS_REMOTE, LsRemote
 from app.forges.netrc import Netrc
-from app.forges.probe import Probe
+from app.forges.probe import JustTold, Probe
 from app.forges.ways import Tools, plain_git
 from app.settings.types import Forge
 from app.transport import Transport
@@ -68,9 +68,10 @@ class _HasWays(Protocol):
 class _ReadByCommand:
     """Reads refs over ssh by the git command, and asks the forge's API what a push brought."""
 
-    def __init__(self, command: GitClient, api: GitClient) -> None:
+    def __init__(self, command: GitClient, api: GitClient, just_told: JustTold) -> None:
         self._command = command
         self._api = api
+        self._just_told = just_told
 
     def list_refs(
         self,
@@ -80,8 +81,9 @@ class _ReadByCommand:
         timeout_s: float,
         urgent: bool = False,
     ) -> RefsReply:
-        """Ask the git command."""
-        return self._command.list_refs(
+        """Ask the git command, unless a probe has just been told."""
+        told = None if urgent else self._just_told.take(repository)
+        return told or self._command.list_refs(
             repository, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
 
@@ -135,7 +137,7 @@ class Forges:
             self._clients[name] = CLIENTS[forge.kind](forge, tools)
         self._by_command = LsRemote()
         self._by_ssh = {
-            name: _ReadByCommand(self._by_command, self._clients[name])
+            name: _ReadByCommand(self._by_command, self._clients[name], self._tools[name].just_told)
             for name, forge in forges.items()
             if forge.api_url is not None
         }

@@ -18,7 +18,6 @@ from app.forges import commits
 from app.forges.client import GitClient, RefsReply
 from app.forges.credentials import Accounts
 from app.forges.fallback import Fallback
-from app.forges.graphql import WAY as GRAPHQL
 from app.forges.listing import keep
 from app.forges.one_branch import KEY as ONE_BRANCH, literal_branches
 from app.forges.probe import JustTold
@@ -378,18 +377,9 @@ class _AfterProbes:
         urgent: bool = False,
     ) -> RefsReply:
         """Ask nobody where a probe has just been told; who waits wants to know what is now."""
-        told = self._just_told.take(repository)
-        if told is None or urgent:
-            return self._client.list_refs(
-                repository, validator=validator, timeout_s=timeout_s, urgent=urgent
-            )
-        return RefsReply(
-            keep(told.refs.items(), repository),
-            GRAPHQL,
-            default_branch=told.default_branch,
-            requests=0,
-            lag=timedelta(seconds=told.age_s),
-            moved_to=told.moved_to,
+        told = None if urgent else self._just_told.take(repository)
+        return told or self._client.list_refs(
+            repository, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
 
     def describe(

@@ -48,6 +48,7 @@ GITHUBS_PATIENCE_S = 9.0
 PATIENCE_S = 15.0
 GAVE_UP = frozenset({502, 504})
 FIRST_BATCH, MOST_IN_BATCH = 30, 100
+LEAST_BATCH = 5  # a choice: fewer at once would cost more than reading each by itself
 MOST_FAILURES = 2  # a choice: how often GitHub may give up on what one question asks
 SMALL_FOR = timedelta(minutes=10)  # a choice: how long a batch that was too large does not grow
 PUSHED_AT = "%Y-%m-%dT%H:%M:%SZ"  # how GitHub spells it, always in UTC, so that it sorts as text
@@ -443,6 +444,7 @@ class Batch:
                     repository.refs,
                     told.refs,
                     at=seen.asked_at,
+                    read_by=graphql.WAY,
                     default_branch=told.default_branch,
                     moved_to=facts.moved_to,
                 )
@@ -450,7 +452,7 @@ class Batch:
     def _fit(self, asked: int, answer: graphql.Answer | None) -> None:
         """Ask for fewer at once after what was too much, and for more while it goes well."""
         if answer is None or answer.is_too_much:
-            self._size = max(1, asked // 2)
+            self._size = max(LEAST_BATCH, asked // 2)
             self._grows_from = self._now() + SMALL_FOR
         elif asked == self._size and (self._grows_from is None or self._now() >= self._grows_from):
             self._size = min(MOST_IN_BATCH, self._size + max(1, self._size // 2))

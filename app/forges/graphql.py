@@ -134,7 +134,7 @@ def take_apart(
         for number, (wish, before) in enumerate(zip(wishes, marks or repeat(None), strict=False))
     )
     # An error about nothing in particular is how a question that took too long is answered.
-    is_vague = not data and any(_first(one) is None for one in failures)
+    is_vague = None in told and any(_first(one) is None for one in failures)
     is_too_much = any(one.get("type") in TOO_MUCH for one in failures) or is_vague
     return Answer(told, _cost(data), limit, is_too_much=is_too_much and limit is None)
 

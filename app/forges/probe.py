@@ -4,13 +4,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from app.domain.plan import Probing
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
+from app.forges.client import RefsReply
+from app.forges.listing import keep
 
 # A choice: within this the poll that a probe wakes begins; later it should look for itself.
 FRESH_FOR_S = 10.0
@@ -68,20 +70,11 @@ class Probe(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """All refs of one repository, as a probe was told them ``age_s`` seconds ago."""
-
-    refs: Refs
-    age_s: float
-    default_branch: str | None = None
-    moved_to: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Kept:
     wanted: RefFilter
     refs: Refs
     at: float
+    read_by: str
     default_branch: str | None
     moved_to: str | None
 
@@ -107,6 +100,7 @@ class JustTold:
         refs: Refs,
         *,
         at: float,
+        read_by: str,
         default_branch: str | None = None,
         moved_to: str | None = None,
     ) -> None:
@@ -116,9 +110,9 @@ class JustTold:
             self._kept.pop(url, None)
             while self._kept and next(iter(self._kept.values())).at < oldest:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[url] = _Kept(wanted, refs, at, default_branch, moved_to)
+            self._kept[url] = _Kept(wanted, refs, at, read_by, default_branch, moved_to)
 
-    def take(self, repository: Repository) -> Told | None:
+    def take(self, repository: Repository) -> RefsReply | None:
         """Return what was kept of a repository, if it is fresh and answers what is asked now."""
         with self._lock:
             kept = self._kept.pop(repository.url, None)
@@ -127,7 +121,14 @@ class JustTold:
         age_s = self._seconds() - kept.at
         if age_s > FRESH_FOR_S:
             return None
-        return Told(kept.refs, age_s, kept.default_branch, kept.moved_to)
+        return RefsReply(
+            keep(kept.refs.items(), repository),
+            kept.read_by,
+            default_branch=kept.default_branch,
+            requests=0,
+            lag=timedelta(seconds=age_s),
+            moved_to=kept.moved_to,
+        )
 
 
 def url_of(url: str, path: str, now: str) -> str:

@@ -13,7 +13,7 @@ from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited,
 from app.domain.plan import Probing
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
-from app.forges import CLIENTS, PROBES, github_probes
+from app.forges import CLIENTS, PROBES, Forges, github_probes
 from app.forges.client import GitClient
 from app.forges.probe import Facts, Probe, Seen
 from app.forges.ways import Tools
@@ -402,19 +402,20 @@ def test_whatever_differs_from_the_answer_before_has_moved(scene: Scene) -> None
 
 
 def test_a_branch_that_goes_back_has_moved_however_the_batch_was_cut(scene: Scene) -> None:
-    site, api = scene.watch_real("acme/site", "acme/api")
+    watched = [*scene.watch_real("acme/site"), *scene.watch(*(f"acme/r{n}" for n in range(11)))]
     remote = scene.forge.repositories["acme/site"]
     probe = scene.probe(Probing.BATCH, "1")
-    ask(probe, [site, api])
-    ask(probe, [site, api])
+    ask(probe, watched)
     remote.branch("next")
-    scene.forge.most_asked = 1
-    assert ask(probe, [site, api]).moved == {site.url}
+    scene.forge.most_asked = 6
+    assert ask(probe, watched).moved == {watched[0].url}
     remote.delete("next")
     scene.forge.most_asked = 100
     scene.now += github_probes.SMALL_FOR
-    for expected in ({site.url}, set(), set()):
-        assert ask(probe, [site, api]).moved == expected
+
+    for expected in ({watched[0].url}, set(), set()):
+        assert ask(probe, watched).moved == expected
+    assert set(scene.forge.queries) == {12, 6, 9, 3}
 
 
 def test_the_poll_that_a_batch_wakes_asks_nobody(scene: Scene) -> None:
@@ -435,6 +436,22 @@ def test_the_poll_that_a_batch_wakes_asks_nobody(scene: Scene) -> None:
     assert reply.default_branch == "refs/heads/main"
     assert timedelta(0) < reply.lag < github_probes.WARM_FOR * 5
     assert len(scene.forge.asked) == asked
+
+
+def test_one_that_is_read_over_ssh_is_told_by_a_batch_too(scene: Scene) -> None:
+    (site,) = scene.watch_real("acme/site")
+    site = replace(site, url="ssh://git@127.0.0.1:1/acme/site.git")
+    forges = Forges({"github": scene.settings}, now=lambda: NOON, connections=4)
+    probe = forges.probe_for("github", Probing.BATCH, "1")
+    assert probe is not None
+    ask(probe, [site])
+    pushed = scene.forge.repositories["acme/site"].commit()
+    ask(probe, [site])
+
+    reply = forges.client_for(site).list_refs(site, validator={}, timeout_s=5)
+
+    assert (reply.read_by, reply.refs) == ("graphql", {"refs/heads/main": pushed})
+    forges.close()
 
 
 def test_the_poll_after_it_looks_for_itself(scene: Scene) -> None:
