@@ -9,7 +9,8 @@ Pushes), "Use personal access tokens" and "Rate and usage limits":
 - Pages: ``continuationToken``, told by the header ``x-ms-continuationtoken``; at most 1,000 refs.
 - Limits: 200 throughput units (TSTU) in a sliding 5 minutes for each user, git among them. Answers
   tell of them (``X-RateLimit-*``) only when they come near, and then ask to slow down
-  (``Retry-After``) though they succeed.
+  (``Retry-After``) though they succeed: that is followed, while units, which are no requests, are
+  not counted here.
 - The log of pushes is ``pushes``.
 - Addresses: ``URL/{organisation}/{project}/_git/{repository}``; a project's repository of the same
   name may be called ``URL/{organisation}/_git/{repository}``. On a server of one's own the
