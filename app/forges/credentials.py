@@ -185,7 +185,12 @@ class Accounts:
             raise min(limited, key=lambda error: error.reset_at)
         raise refusals[0]
 
-    def count(
+    @property
+    def count(self) -> int:
+        """How many there are, the lack of one among them."""
+        return len(self._accounts)
+
+    def note(
         self, purpose: Purpose, *, requests: int = 1, unchanged: int = 0, points: int = 0
     ) -> None:
         """Count what was asked."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from app.domain.errors import (
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
+    ForgeSignInRefused,
     ForgeUnavailable,
 )
 from app.domain.repository import Repository
@@ -126,7 +128,27 @@ class Api:
         timeout_s: float,
         urgent: bool = False,
     ) -> RefsReply:
-        """Read several lists as one reply: unchanged only if every page of every list is."""
+        """Read several lists as one reply: unchanged only if every page of every list is.
+
+        Where one credential turns out to be spent or refused, the next is asked.
+        """
+        deadline = time.monotonic() + timeout_s
+        for _ in range(self.accounts.count - 1):
+            left = max(0.01, deadline - time.monotonic())
+            with contextlib.suppress(ForgeRateLimited, ForgeSignInRefused):
+                return self._list_refs(repository, listings, validator, left, urgent=urgent)
+        left = max(0.01, deadline - time.monotonic())
+        return self._list_refs(repository, listings, validator, left, urgent=urgent)
+
+    def _list_refs(
+        self,
+        repository: Repository,
+        listings: Sequence[Listing],
+        validator: Mapping[str, str],
+        timeout_s: float,
+        *,
+        urgent: bool,
+    ) -> RefsReply:
         call = self.call(repository, timeout_s, urgent=urgent, purpose=Purpose.REST)
         wish = fingerprint(b"", repository)
         begun = {listing.name: _Begun(call, listing, wish, validator) for listing in listings}
@@ -427,7 +449,7 @@ class Call:
         cost = allowance.learn(reply, self._resource, points)
         self.points += cost
         unchanged = int(reply.status == HTTPStatus.NOT_MODIFIED)
-        self._api.accounts.count(self._purpose, unchanged=unchanged, points=cost)
+        self._api.accounts.note(self._purpose, unchanged=unchanged, points=cost)
         return reply
 
     def _spent(self, reply: Reply) -> ForgeRateLimited:

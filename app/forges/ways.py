@@ -165,7 +165,7 @@ class SignedGit:
                 raise refused from None
             raise
         finally:
-            self._accounts.count(self._purpose, requests=requests, unchanged=unchanged)
+            self._accounts.note(self._purpose, requests=requests, unchanged=unchanged)
         return reply
 
     def describe(
