@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from app.services.hook_intake import HookIntake, Reception, Woken
     from app.services.status import Status
     from app.services.status.answers import OpenCircuit
+    from app.services.status.forges import LiveWatch
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +154,8 @@ class Runtime:
             configured=configured.get,
             circuits=self._circuits,
             holds=self._holds,
+            forges=self.settings.forges,
+            watch=self._watch,
         )
 
     def start(self) -> None:
@@ -342,6 +345,12 @@ class Runtime:
     def _live(self, repository_id: int) -> PollState | None:
         term = self._term
         return term.catalog.live(repository_id) if term else None
+
+    def _watch(self) -> "LiveWatch | None":
+        from app.services.status.forges import LiveWatch
+
+        term = self._term
+        return LiveWatch(term.forges, term.planner, term.prober) if term else None
 
     def _circuits(self) -> "Mapping[str, OpenCircuit] | None":
         from app.services.status.answers import OpenCircuit

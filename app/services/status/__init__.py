@@ -1,7 +1,7 @@
 """How everything fares, computed once for pages and API alike.
 
-``Status`` answers, in the values of ``answers``. It asks ``receivers`` and ``latency`` how those
-fare, ``overview`` for the whole fleet, ``needs`` for what a person should look at, and
+``Status`` answers, in the values of ``answers``. It asks ``forges``, ``receivers`` and ``latency``
+how those fare, ``overview`` for the whole fleet, ``needs`` for what a person should look at, and
 ``explanation`` for sentences about one ref; ``kept`` holds what many ask for at once.
 """
 
@@ -12,24 +12,28 @@ from typing import Protocol
 from app.domain.delivery import Confirmation, DeliveryState
 from app.domain.errors import InputInvalid, NotFound
 from app.domain.health import Component
-from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, RefFilter
+from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX, RefFilter, filter_of, is_pull
 from app.domain.repository import Repository
 from app.services.status.answers import (
     EventDetail,
     Explanation,
+    ForgeStatus,
     Latency,
     OpenCircuit,
     Overview,
     Polls,
     ReceiverStatus,
     RepositoryStatus,
+    RepositoryWatch,
 )
 from app.services.status.explanation import (
     says_delivery,
     says_event,
+    says_files,
     says_place,
     says_watched,
 )
+from app.services.status.forges import ForgeReader, Watch, find
 from app.services.status.kept import Kept
 from app.services.status.latency import Latencies, latency_of
 from app.services.status.needs import (
@@ -44,7 +48,7 @@ from app.services.status.needs import (
 )
 from app.services.status.overview import HOUR, Fleet, Hours, hour_of, judge
 from app.services.status.receivers import ReceiverReader
-from app.settings.types import Receiver
+from app.settings.types import Forge, Receiver
 from app.storage.entries import (
     DeliveryDetail,
     DeliveryEntry,
@@ -86,6 +90,8 @@ class Status:
         configured: Callable[[str], Repository | None] = lambda name: None,
         circuits: Callable[[], Mapping[str, OpenCircuit] | None] = lambda: None,
         holds: HoldReader | None = None,
+        forges: Mapping[str, Forge] | None = None,
+        watch: Callable[[], Watch | None] = lambda: None,
     ) -> None:
         """Compute from what is stored, and from what is not stored yet.
 
@@ -97,6 +103,8 @@ class Status:
             configured: A repository as the configuration wants it, by its name, if it knows it.
             circuits: The open circuits by receiver, or None where another process sends.
             holds: The storms that were held; None: there are none.
+            forges: The configured forges by name.
+            watch: What only the process that polls can tell, or None where another one does.
         """
         self._queries = queries
         self._live = live
@@ -108,6 +116,8 @@ class Status:
         self._fleet = Kept(self._read_fleet, now)
         self._told_receivers = Kept(reader.read, now)
         self._former = Kept(reader.read_former, now)
+        self._forges = ForgeReader(queries, forges or {}, watch, now)
+        self._told_forges = Kept(self._forges.read, now)
         self._hours = Hours(queries)
         self._latencies = Latencies(queries)
 
@@ -139,6 +149,19 @@ class Status:
         entry = self._queries.get_repository(name)
         return self._repository(entry, *self._latencies.of([entry]))
 
+    def watched(self, name: str) -> RepositoryWatch:
+        """Tell what looks after one repository; raises NotFound."""
+        entry = self._queries.get_repository(name)
+        return self._forges.watched(entry, self._configured(name))
+
+    def forges(self) -> tuple[ForgeStatus, ...]:
+        """Tell how the forges fare, by name."""
+        return self._told_forges.get()
+
+    def forge(self, name: str) -> ForgeStatus:
+        """Tell how one forge fares; raises NotFound."""
+        return find(self.forges(), name)
+
     def refs(self, name: str, *, limit: int, cursor: str | None = None) -> Page[RefEntry]:
         """List a repository's watched refs by name; raises NotFound."""
         entry = self._queries.get_repository(name)
@@ -168,6 +191,7 @@ class Status:
             says_watched(ref, decision.pattern, watched=decision.watched),
             says_place(self._state(entry), found),
             says_event(event, found),
+            *says_files(event),
             *(says_delivery(one.delivery) for one in deliveries),
         )
         return Explanation(
@@ -374,6 +398,7 @@ class Status:
             failures=poll.failures,
             latency=latency,
             error=trouble_of(poll),
+            facts=poll.facts,
         )
 
     def _filter(self, entry: RepositoryEntry) -> RefFilter:
@@ -381,12 +406,15 @@ class Status:
         repository = self._configured(entry.name)
         if repository is not None:
             return repository.refs
-        watched = entry.watched or {}
-        return RefFilter(tuple(watched.get("branches", ("*",))), tuple(watched.get("tags", ())))
+        return filter_of(entry.watched) if entry.watched else RefFilter()
 
     def _locate(self, repository_id: int, ref: str) -> tuple[str, RefEntry | None]:
         if ref.startswith("refs/"):
             return ref, self._queries.find_ref(repository_id, ref)
+        if is_pull(f"refs/{ref}") and (
+            found := self._queries.find_ref(repository_id, f"refs/{ref}")
+        ):
+            return found.name, found
         for prefix in (BRANCH_PREFIX, TAG_PREFIX):
             found = self._queries.find_ref(repository_id, prefix + ref)
             if found is not None:

@@ -2,9 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-from app.storage.entries import DeliveryDetail, EventEntry, PollEntry, PollHour
+from app.domain.allowance import Credential, Spent
+from app.domain.plan import ForgePlan, ProbeHealth
+from app.storage.entries import (
+    DeliveryDetail,
+    EventEntry,
+    HookEntry,
+    HookSums,
+    PollEntry,
+    PollHour,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,8 @@ class RepositoryStatus:
     """How one repository fares; ``state`` is new, ok, failing, paused or retired.
 
     ``error`` is None unless the last poll failed. ``patterns`` are the branch and tag patterns that
-    its snapshot was taken with, None before the first.
+    its snapshot was taken with, None before the first. ``facts`` is what the forge tells beside the
+    refs: ``moved_to``, ``is_archived``, ``is_disabled``, as far as it did.
     """
 
     id: int
@@ -57,6 +68,75 @@ class RepositoryStatus:
     failures: int
     latency: Latency
     error: Trouble | None
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryProbe:
+    """The probe that looks after a repository: ``is_covering`` unless it fails or is late."""
+
+    name: str
+    every: timedelta
+    is_covering: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryWatch:
+    """What looks after one repository.
+
+    ``interval`` is what was promised, None where it is not configured any more. ``way`` is how its
+    own poll would read now, None where nobody here can tell. ``is_told`` is false where another
+    process polls, which alone knows of ``way`` and ``probe``. ``paths`` are the patterns of files
+    that a change must touch; empty: any.
+    """
+
+    interval: timedelta | None
+    way: str | None
+    probe: RepositoryProbe | None
+    is_told: bool
+    takes_hooks: bool
+    paths: tuple[str, ...]
+    pull_requests: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What of a budget will be spent when it is new, and when it runs out before that, if ever."""
+
+    spent: int
+    runs_out_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeWork:
+    """What the process that polls knows of a forge; ``spent`` is since its start, by purpose."""
+
+    credentials: tuple[Credential, ...]
+    plan: ForgePlan | None
+    probes: tuple[ProbeHealth, ...]
+    spent: Mapping[str, Spent]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeStatus:
+    """How one forge fares.
+
+    ``kind`` is None for one that is not configured any more. ``repositories`` counts those that are
+    watched there. ``share`` (0 to 1) of its limits is for polling. ``work`` is None where another
+    process polls. ``audit`` is how its webhooks compared with polling lately, None where none came,
+    and ``hooks`` are the newest of them.
+    """
+
+    name: str
+    kind: str | None
+    url: str
+    api_url: str | None
+    share: float
+    repositories: int
+    takes_hooks: bool
+    work: ForgeWork | None
+    audit: HookSums | None
+    hooks: tuple[HookEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)

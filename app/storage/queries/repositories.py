@@ -114,6 +114,16 @@ class RepositoryQueries(Asking):
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
 
+    def count_by_forge(self) -> dict[str, int]:
+        """Count the repositories that are watched, by their forge."""
+        statement = (
+            select(repositories.c.forge, func.count())
+            .where(repositories.c.retired_at.is_(None))
+            .group_by(repositories.c.forge)
+        )
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(statement)}
+
     def list_failing(self, *, limit: int) -> tuple[RepositoryEntry, ...]:
         """List failing repositories, the one that has failed for longest first."""
         statement = (

@@ -30,7 +30,8 @@ def index() -> Response:
 def show(name: str) -> Response:
     """Tell how one repository fares."""
     schemas.read_nothing(request.args)
-    return shapes.reply(shapes.repository(services().status.repository(name)))
+    status = services().status
+    return shapes.reply(shapes.repository_detail(status.repository(name), status.watched(name)))
 
 
 @blueprint.get("/<path:name>/refs")

@@ -8,24 +8,33 @@ from urllib.parse import quote, urlencode
 
 from flask import Response, request
 
+from app.domain.allowance import Budget, Credential, Spent
 from app.domain.moments import instant
+from app.domain.paths import listed, touched_from_json
+from app.domain.plan import ForgePlan, ProbeHealth
 from app.services.status.answers import (
     EventDetail,
     Explanation,
+    ForgeStatus,
+    ForgeWork,
     Latency,
     Need,
     OpenCircuit,
     Overview,
     ReceiverStatus,
     RepositoryStatus,
+    RepositoryWatch,
     Trouble,
 )
+from app.services.status.forges import forecast
 from app.storage.entries import (
     AttemptEntry,
     DeliveryDetail,
     DeliveryEntry,
     EventEntry,
     HoldEntry,
+    HookEntry,
+    HookSums,
     Page,
     RefEntry,
 )
@@ -80,6 +89,29 @@ def repository(one: RepositoryStatus) -> dict[str, Any]:
         "failures": one.failures,
         "latency_s": latency(one.latency),
         "error": _trouble(one.error),
+        "moved_to": one.facts.get("moved_to"),
+        "is_archived": one.facts.get("is_archived"),
+        "is_disabled": one.facts.get("is_disabled"),
+    }
+
+
+def repository_detail(one: RepositoryStatus, watched: RepositoryWatch) -> dict[str, Any]:
+    """Spell how a repository fares, and what looks after it."""
+    probe = watched.probe and {
+        "name": watched.probe.name,
+        "every_s": watched.probe.every.total_seconds(),
+        "is_covering": watched.probe.is_covering,
+    }
+    return {
+        **repository(one),
+        "paths": list(watched.paths),
+        "pull_requests": watched.pull_requests,
+        "watching": {
+            "promised_s": watched.interval and watched.interval.total_seconds(),
+            "way": watched.way,
+            "probe": probe,
+            "takes_hooks": watched.takes_hooks,
+        },
     }
 
 
@@ -127,6 +159,7 @@ def event(one: EventEntry) -> dict[str, Any]:
         "commits": one.commits,
         "commits_count": one.commits_count,
         "pusher": one.pusher,
+        **listed(touched_from_json(one.paths) if one.paths else None),
         "pushed_at": moment(one.pushed_at),
         "detected_at": moment(one.detected_at),
         "catch_up": one.catch_up,
@@ -210,6 +243,124 @@ def _circuit(one: OpenCircuit | None) -> dict[str, Any] | None:
         "reason": one.reason,
         "failures": one.failures,
         "next_probe_at": moment(one.next_probe_at),
+    }
+
+
+def forge(one: ForgeStatus, now: datetime) -> dict[str, Any]:
+    """Spell how a forge fares."""
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "url": one.url or None,
+        "api_url": one.api_url,
+        "share": one.share,
+        "repositories": one.repositories,
+        "polled_by": "this process" if one.work else "another process",
+        **_forge_work(one.work, now),
+        "webhooks": _webhooks(one),
+    }
+
+
+def _forge_work(one: ForgeWork | None, now: datetime) -> dict[str, Any]:
+    if one is None:
+        return {"credentials": None, "plan": None, "probes": None, "requests": None}
+    return {
+        "credentials": [_credential(credential, now) for credential in one.credentials],
+        "plan": _plan(one.plan) if one.plan else None,
+        "probes": [_probe(probe) for probe in one.probes],
+        "requests": {way: _spent(spent) for way, spent in one.spent.items()},
+    }
+
+
+def _credential(one: Credential, now: datetime) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "state": one.state.value,
+        "reason": one.reason,
+        "until": moment(one.until),
+        "requests": one.requests,
+        "unchanged": one.unchanged,
+        "errors": one.errors,
+        "budgets": [_budget(budget, now) for budget in one.budgets],
+    }
+
+
+def _budget(one: Budget, now: datetime) -> dict[str, Any]:
+    expected = forecast(one, now)
+    return {
+        "resource": one.resource.value,
+        "limit": one.limit,
+        "remaining": one.remaining,
+        "used": one.used,
+        "period_s": one.period.total_seconds(),
+        "reset_at": moment(one.reset_at),
+        "forecast": expected
+        and {"spent": expected.spent, "runs_out_at": moment(expected.runs_out_at)},
+    }
+
+
+def _plan(one: ForgePlan) -> dict[str, Any]:
+    return {
+        "is_kept": one.is_kept,
+        "sentences": list(one.sentences),
+        "spends": [
+            {
+                "resource": spend.resource.value,
+                "planned_per_hour": _rounded(spend.planned),
+                "granted_per_hour": _rounded(spend.granted),
+            }
+            for spend in one.spends
+        ],
+    }
+
+
+def _probe(one: ProbeHealth) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "probing": one.probing.value,
+        "every_s": one.every.total_seconds(),
+        "repositories": one.members,
+        "covered": one.covered,
+        "asked_at": moment(one.asked_at),
+        "answered_at": moment(one.answered_at),
+        "error": one.error,
+        "failing_since": moment(one.failing_since),
+        "moved": one.moved,
+        "requests": one.requests,
+        "points": one.points,
+    }
+
+
+def _spent(one: Spent) -> dict[str, int]:
+    return {"requests": one.requests, "unchanged": one.unchanged, "points": one.points}
+
+
+def _webhooks(one: ForgeStatus) -> dict[str, Any]:
+    audit = one.audit or HookSums()
+    return {
+        "taken": one.takes_hooks,
+        "delivered": audit.delivered,
+        "late": audit.late,
+        "missed": audit.missed,
+        "forged": audit.forged,
+        "contradicted": audit.contradicted,
+        "ignored": audit.ignored,
+        "pending": audit.pending,
+        "median_lag_s": None if audit.median_lag_ms is None else audit.median_lag_ms / 1000,
+        "last_received_at": moment(audit.last_received_at),
+        "newest": [_hook(hook) for hook in one.hooks],
+    }
+
+
+def _hook(one: HookEntry) -> dict[str, Any]:
+    return {
+        "received_at": moment(one.received_at),
+        "repository": one.repository_name,
+        "ref": one.ref,
+        "verdict": one.verdict,
+        "reason": one.reason,
+        "event_id": one.event_id,
+        "lag_s": None if one.lag_ms is None else one.lag_ms / 1000,
     }
 
 

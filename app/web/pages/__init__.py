@@ -7,11 +7,11 @@ To add a page: a module here that adds its views to ``views.blueprint``, its tem
 from flask import Flask
 
 from app.settings.types import Settings
-from app.web.pages import deliveries, events, overview, receivers, repositories, words
+from app.web.pages import deliveries, events, forges, overview, receivers, repositories, words
 from app.web.pages.links import ForgeLinks
 from app.web.pages.views import LINKS, blueprint
 
-VIEWS = (overview, repositories, events, deliveries, receivers)
+VIEWS = (overview, repositories, events, deliveries, receivers, forges)
 
 
 def register(app: Flask, settings: Settings) -> None:

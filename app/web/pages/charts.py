@@ -1,10 +1,12 @@
-"""The charts' geometry: bars as plain numbers, drawn by the templates as inline SVG."""
+"""The charts' geometry: bars and gauges as plain numbers, drawn by the templates as inline SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.services.status.answers import Hour
+from app.domain.allowance import Budget
+from app.services.status.answers import Forecast, Hour
+from app.services.status.forges import forecast
 from app.storage.entries import PollHour
 
 STEP = 10  # units from one hour to the next
@@ -73,6 +75,40 @@ def polls(hours: Sequence[PollHour], *, until: datetime, count: int = 48) -> Cha
         if hour.failed:
             bars.append(Bar(x, 64, 10, "dead", f"{clock}: {hour.failed:,} failed"))
     return Chart(count * STEP, tuple(bars), top)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """What of a limit is spent, in per cent of it, and what will be when it is new.
+
+    ``mark`` is where our share ends. ``tone`` is a CSS class: calm, busy or bad.
+    """
+
+    spent: float
+    expected: float
+    mark: float | None
+    tone: str
+    forecast: Forecast | None = None
+
+
+def budget(one: Budget, *, share: float, now: datetime) -> Gauge:
+    """Draw what all who ask with a credential have spent of one limit."""
+    spent = _percent(one.limit - one.remaining, one.limit)
+    ahead = forecast(one, now)
+    expected = max(spent, _percent(ahead.spent, one.limit)) if ahead else spent
+    mark = round(100 * share, 1)
+    tone = "bad" if spent >= mark else "busy" if expected > mark else "calm"
+    return Gauge(spent, expected, mark if mark < 100 else None, tone, ahead)  # noqa: PLR2004
+
+
+def planned(asked: float, granted: float) -> Gauge:
+    """Draw what a plan asks of what it may."""
+    spent = _percent(asked, granted)
+    return Gauge(spent, spent, None, "busy" if spent >= 100 else "calm")  # noqa: PLR2004 - all of it
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(min(100.0, max(0.0, 100 * part / whole)), 1) if whole > 0 else 100.0
 
 
 def _height(count: int, top: int, most: int) -> float:

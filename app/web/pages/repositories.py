@@ -44,6 +44,7 @@ def repository(name: str) -> Response:
     return render(
         "repository.html",
         repository=found,
+        watched=status.watched(name),
         refs=refs,
         next_url=here(cursor=refs.next) + "#refs" if refs.next else None,
         first_url=here(cursor=None) + "#refs" if "cursor" in query else None,

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from flask import request
 from markupsafe import Markup
 
-from app.domain.refs import is_tag, short_name
+from app.domain.refs import is_pull, is_tag, short_name
 
 # Each state has a shape and a tone besides its word, so that no one needs to see its colour.
 SHAPES = {
@@ -40,6 +40,45 @@ SHAPES = {
     "unconfirmed": ("▲", "bad"),
     "released": ("●", "good"),
     "dismissed": ("✕", "calm"),
+    "spent": ("◐", "busy"),
+    "refused": ("▲", "bad"),
+    "kept": ("●", "good"),
+    "stretched": ("◐", "busy"),
+    "late": ("◐", "busy"),
+    "missed": ("▲", "busy"),
+    "contradicted": ("▲", "busy"),
+    "forged": ("▲", "bad"),
+    "received": ("○", "calm"),
+    "moved": ("◐", "busy"),
+    "archived": ("■", "busy"),
+}
+# The ways of reading, and what else a forge is asked for, as people would say it.
+WAYS = {
+    "rest": "REST",
+    "one-branch": "REST, the one branch",
+    "graphql": "GraphQL",
+    "listing": "the owner's list (REST)",
+    "ls-refs": "git over HTTP",
+    "ls-remote": "the git command",
+    "compare": "what a push brought",
+    "activity": "the log of pushes",
+}
+RESOURCES = {
+    "rest": "REST requests",
+    "rest-minute": "REST requests",
+    "graphql": "GraphQL points",
+    "graphql-minute": "GraphQL points",
+    "git": "git requests",
+}
+# Why a poll took place.
+REASONS = {
+    "schedule": "its turn",
+    "start": "RepoSentry began",
+    "retry": "again after a failure",
+    "wake": "a person asked",
+    "probe": "a probe saw it move",
+    "hook": "a webhook of the forge's",
+    "slot": "its turn, put off for the forge's pace",
 }
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 SHORT_ID = 8  # what forges show themselves is 7 to 10
@@ -152,6 +191,72 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
+def sort(ref: str) -> str:
+    """Say what a ref is.
+
+    >>> sort("refs/heads/main"), sort("refs/tags/v1"), sort("refs/pull/7/head")
+    ('branch', 'tag', 'pull request')
+    """
+    return "pull request" if is_pull(ref) else "tag" if is_tag(ref) else "branch"
+
+
+def way(word: str) -> str:
+    """Name a way of reading.
+
+    >>> way("ls-refs"), way("pigeon")
+    ('git over HTTP', 'pigeon')
+    """
+    return WAYS.get(word, word)
+
+
+def resource(word: str) -> str:
+    """Name what a forge counts.
+
+    >>> resource("rest-minute")
+    'REST requests'
+    """
+    return RESOURCES.get(word, word)
+
+
+def reason(word: str) -> str:
+    """Say why a poll took place.
+
+    >>> reason("hook")
+    "a webhook of the forge's"
+    """
+    return REASONS.get(word, word)
+
+
+def per(period: timedelta) -> str:
+    """Name a period that a limit counts over.
+
+    >>> per(timedelta(hours=1)), per(timedelta(minutes=1)), per(timedelta(minutes=5))
+    ('an hour', 'a minute', 'in 5 min')
+    """
+    named = {timedelta(minutes=1): "a minute", timedelta(hours=1): "an hour"}
+    return named.get(period) or f"in {span(period.total_seconds())}"
+
+
+def lag(ms: int | None) -> str:
+    """Say how long after its change was found a webhook came, or how long before.
+
+    >>> lag(2_000), lag(-700), lag(None)
+    ('2 s after polling', '700 ms before polling', '—')
+    """
+    if ms is None:
+        return "—"
+    return f"{span(abs(ms) / 1000)} {'after' if ms > 0 else 'before'} polling"
+
+
+def share(part: float, whole: float) -> str:
+    """Spell a part of a whole in per cent.
+
+    >>> share(1, 3), share(999, 1000), share(0, 0)
+    ('33 %', '99 %', '—')
+    """
+    return f"{int(100 * part / whole)} %" if whole else "—"
+
+
 def step(event: Any) -> str:
     """Show where a ref went, in short ids."""
     if event.kind.endswith("created"):
@@ -205,8 +310,15 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "short": short,
     "short_name": short_name,
     "is_tag": is_tag,
+    "sort_of_ref": sort,
     "step": step,
     "kind": kind,
+    "way": way,
+    "resource": resource,
+    "reason": reason,
+    "per": per,
+    "lag": lag,
+    "share": share,
     "pretty": pretty,
     "repository_path": repository_path,
     "event_path": event_path,

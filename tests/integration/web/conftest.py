@@ -12,10 +12,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app import create_app
+from app.domain.allowance import Credential, Spent
 from app.domain.errors import Conflict, InputInvalid
 from app.domain.health import Component, HealthReport, Status as Health
+from app.domain.plan import ForgePlan, ProbeHealth
+from app.domain.repository import Repository
 from app.services.hook_intake import Outcome, Reception
 from app.services.status import Status
+from app.services.status.answers import RepositoryProbe
 from app.settings.types import Forge, Receiver, Settings
 from app.storage import migrate
 from app.storage.database import Database
@@ -36,6 +40,7 @@ RECEPTION = Reception(Outcome.WOKEN, "polled at once", ("acme/website",))
 FORGES = {
     "github": Forge("github", "github", "https://github.com", "https://api.github.com"),
     "work": Forge("work", "gitlab", "https://gitlab.example.com", None),
+    "git": Forge("git", "git", "", None),
 }
 
 
@@ -156,15 +161,55 @@ class FakeServices:
         self.done.append((what, delivery_id))
 
 
+@dataclass
+class FakeWatch:
+    """Obeys ``app.services.status.forges.Watch``: what the process that polls would tell."""
+
+    standing: dict[str, tuple[Credential, ...]] = field(default_factory=dict)
+    asked: dict[str, Mapping[str, Spent]] = field(default_factory=dict)
+    plans: dict[str, ForgePlan] = field(default_factory=dict)
+    healths: tuple[ProbeHealth, ...] = ()
+    probe: RepositoryProbe | None = None
+
+    def credentials(self, forge: str) -> tuple[Credential, ...]:
+        return self.standing.get(forge, ())
+
+    def spent(self, forge: str) -> Mapping[str, Spent]:
+        return self.asked.get(forge, {})
+
+    def plan(self, forge: str) -> ForgePlan | None:
+        return self.plans.get(forge)
+
+    def probes(self, forge: str) -> tuple[ProbeHealth, ...]:
+        return tuple(one for one in self.healths if one.forge == forge)
+
+    def probe_of(self, repository_id: int) -> RepositoryProbe | None:
+        return self.probe
+
+    def way_of(self, repository: Repository) -> str:
+        return "rest"
+
+
 def services_over(
     database: Database,
     live: Callable[[int], PollState | None],
     clock: Clock,
     receivers: Mapping[str, Receiver] = RECEIVERS,
+    *,
+    watch: FakeWatch | None = None,
+    configured: Callable[[str], Repository | None] = lambda name: None,
+    forges: Mapping[str, Forge] = FORGES,
 ) -> FakeServices:
     """Make services that tell what a database holds."""
     status = Status(
-        Queries(database), live=live, receivers=receivers, now=clock, holds=Holds(database)
+        Queries(database),
+        live=live,
+        receivers=receivers,
+        now=clock,
+        holds=Holds(database),
+        configured=configured,
+        forges=forges,
+        watch=lambda: watch,
     )
     return FakeServices(status)
 

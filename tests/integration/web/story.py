@@ -14,6 +14,7 @@ from app.storage.tables import (
     deliveries,
     events,
     holds,
+    hooks,
     poll_hours,
     polls,
     receivers,
@@ -176,6 +177,20 @@ class Story:
     def receiver(self, name: str, **values: Any) -> None:
         """Add what was decided about a receiver."""
         self.database.write(lambda c: c.execute(insert(receivers).values(name=name, **values)))
+
+    def hook(self, forge: str = "github", **values: Any) -> None:
+        """Add a webhook that came before its change was found, unless told otherwise."""
+        row: dict[str, Any] = {
+            "received_at": NOON - MINUTE,
+            "forge": forge,
+            "delivery": str(uuid.UUID(int=3_000_000 + next(self._numbers))),
+            "part": 0,
+            "ref": "refs/heads/main",
+            "verdict": "delivered",
+            "lag_ms": -700,
+        }
+        row.update(values)
+        self.database.write(lambda c: _add(c, hooks, **row))
 
     def storm(self, repository_id: int, **values: Any) -> str:
         """Add a storm that is held, with nothing in it; return its id."""

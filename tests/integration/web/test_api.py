@@ -60,6 +60,12 @@ def test_a_repository_has_the_promised_shape(client: FlaskClient) -> None:
         "failures": 0,
         "latency_s": {"p50": 4.0, "p95": 4.0},
         "error": None,
+        "moved_to": None,
+        "is_archived": None,
+        "is_disabled": None,
+        "paths": [],
+        "pull_requests": False,
+        "watching": {"promised_s": None, "way": None, "probe": None, "takes_hooks": False},
     }
 
 
@@ -153,6 +159,7 @@ def test_an_event_has_the_promised_shape_and_alone_its_deliveries(
     assert alone.keys() == {
         *("id", "sequence", "kind", "repository", "ref", "before", "after", "forced", "commits"),
         *("commits_count", "pusher", "pushed_at", "detected_at", "catch_up", "state", "hold"),
+        *("paths", "paths_count", "path_filter"),
     }
     assert alone["repository"] == {
         "name": "acme/site",

@@ -47,6 +47,7 @@ EVERY_PAGE = [
     ("/receivers", "Receivers"),
     ("/receivers/tekton", "tekton"),
     ("/receivers/audit", "audit"),
+    ("/forges", "Forges"),
 ]
 
 
@@ -174,7 +175,8 @@ def test_a_repository_links_to_its_forge(client: FlaskClient) -> None:
         ("wip/x", "refs/heads/wip/x is not watched: the branch pattern !wip/* takes it out."),
         ("v1.0", "refs/tags/v1.0 is watched: the tag pattern v* takes it in."),
         ("refs/tags/x", "refs/tags/x is not watched: no tag pattern matches it."),
-        ("refs/pull/1/head", "refs/pull/1/head is neither a branch nor a tag"),
+        ("refs/notes/x", "refs/notes/x is neither a branch nor a tag"),
+        ("refs/pull/1/head", "refs/pull/1/head is not watched: no pull_requests."),
     ],
 )
 def test_a_repository_explains_why_a_ref_triggers_or_not(

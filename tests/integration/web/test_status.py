@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
+
+import pytest
 
 from app.domain.health import Component, Status as Health
 from app.domain.refs import RefFilter
@@ -292,6 +295,49 @@ def test_an_explanation_uses_the_patterns_that_hold_now(empty: Story, clock: Clo
 
     assert status.explain("acme/site", "main").watched is True
     assert status.explain("acme/site", "next").pattern is None
+
+
+@pytest.mark.parametrize(
+    ("paths", "said"),
+    [
+        (
+            {"verdict": "missed", "files": ["a"], "total": 3},
+            "None of its 3 changed files matches paths, so nobody is owed it.",
+        ),
+        (
+            {"verdict": "matched", "files": ["a"], "total": 3},
+            "Some of its 3 changed files match paths.",
+        ),
+        (
+            {"verdict": "unknown", "files": [], "total": None},
+            "Which files it changed could not be told, so it is sent whatever paths say.",
+        ),
+    ],
+)
+def test_it_is_explained_what_the_files_of_a_change_came_to(
+    empty: Story, clock: Clock, paths: dict[str, Any], said: str
+) -> None:
+    site = empty.repository("acme/site", sequence=1)
+    empty.event(site, ref="refs/heads/main", paths=paths)
+
+    assert said in status_of(empty, clock).explain("acme/site", "main").reasons
+
+
+def test_a_pull_request_is_explained_by_its_short_name(empty: Story, clock: Clock) -> None:
+    watched = {"branches": ["main"], "tags": [], "pulls": ["*"]}
+    site = empty.repository("acme/site", watched=watched)
+    empty.repository("acme/shop")
+    empty.ref(site, "refs/pull/7/head")
+    status = status_of(empty, clock)
+
+    there, elsewhere = (
+        status.explain("acme/site", "pull/7/head"),
+        status.explain("acme/shop", "refs/pull/7/head"),
+    )
+
+    assert (there.ref, there.watched) == ("refs/pull/7/head", True)
+    assert there.reasons[0] == "refs/pull/7/head is watched: pull_requests is on."
+    assert elsewhere.reasons[0] == "refs/pull/7/head is not watched: no pull_requests."
 
 
 def test_a_ref_that_stood_before_the_watch_began_is_explained(empty: Story, clock: Clock) -> None:
