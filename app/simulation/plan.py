@@ -104,6 +104,7 @@ class Plan:
     interval_ms: int = 20_000
     window_ms: int = 5 * MINUTE
     forge: str = "both"  # or github, or git
+    has_probe: bool = False  # one that lags, lies and fails
 
 
 def draw(seed: int) -> Plan:
@@ -130,6 +131,7 @@ def draw(seed: int) -> Plan:
         allowance=(12, 30, 5000)[chance.randrange(3)],
         is_impatient=chance.randrange(4) == 0,
         happenings=tuple(happenings),
+        has_probe=seed % 3 == 1,
     )
 
 

@@ -24,8 +24,10 @@ from app.services.enricher import Enricher
 from app.services.poller import Poller
 from app.services.scheduler import Call, NextCall
 from app.settings.types import Forge, Receiver
+from app.simulation.forge import ModelRepository
 from app.simulation.loop import Killed, Loop
 from app.simulation.plan import Plan
+from app.simulation.probes import ModelListing, Probed
 from app.storage.inline import InlineDatabase, Memory, Step
 from app.storage.lease import Lease
 from app.storage.outbox import Outbox
@@ -70,6 +72,12 @@ class Surroundings(Protocol):
     chance: Callable[[], float]
     watched: list[Repository]
     receivers: Mapping[str, Receiver]
+    repositories: list[ModelRepository]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all faults have ended."""
+        ...
 
     def stepped(self, process: "Process", *, is_quiet: bool) -> bool:
         """Hear of a process's step; tell whether the process stalled there."""
@@ -310,6 +318,7 @@ class Term:
             trigger_on_baseline=world.plan.is_baseline_told,
             storm_limit=world.plan.storm_limit,
         )
+        self._probed = self._make_probed() if world.plan.has_probe else None
         self._poller = Poller(
             catalog=self.catalog,
             monitor=monitor,
@@ -321,6 +330,18 @@ class Term:
             chance=world.chance,
             ceiling=CEILING,
             timeout=POLL_TIMEOUT,
+            paces=self._probed,
+        )
+
+    def _make_probed(self) -> Probed:
+        process = self.process
+        step = partial(process.step, is_quiet=True)
+        return Probed(
+            self.catalog,
+            ModelListing(process.world, step, process.world.plan.seed),
+            wake=partial(self.wake, reason="probe"),
+            now=process.now,
+            ceiling=CEILING,
         )
 
     # Its life.
@@ -336,6 +357,8 @@ class Term:
             if not now < due_at <= now + entry.repository.interval:
                 due_at = now + timedelta(milliseconds=50 * number)
             self._plan_poll(entry.watched.id, due_at - now, "start")
+        if self._probed is not None:
+            self._probed.begin([entry.watched.id for entry in entries], self)
         self._plan_turn(0)
         self._loop.after(FLUSH_MS, self._flush, self.process)
 
@@ -358,12 +381,12 @@ class Term:
 
     # Polls.
 
-    def wake(self, repository_id: int) -> None:
+    def wake(self, repository_id: int, reason: str = "wake") -> None:
         """Poll now."""
         if repository_id in self._polling:
             return
         self._woken.add(repository_id)
-        self._loop.after(0, lambda: self._poll(repository_id, "wake"), self.process)
+        self._loop.after(0, lambda: self._poll(repository_id, reason, is_woken=True), self.process)
 
     def resume(self, repository_id: int) -> None:
         """Poll again what was paused."""
@@ -373,14 +396,14 @@ class Term:
         ms = max(0, math.ceil(wait.total_seconds() * 1000))
         self._loop.after(ms, lambda: self._poll(repository_id, reason), self.process)
 
-    def _poll(self, repository_id: int, reason: str) -> None:
+    def _poll(self, repository_id: int, reason: str, *, is_woken: bool = False) -> None:
         world = self.process.world
         if self.is_over or world.has_polled_enough(repository_id):
             return
         if self.catalog.get(repository_id).watched.paused_at is not None:
             self._woken.discard(repository_id)  # as the program refuses to wake it
             return
-        if reason != "wake" and repository_id in self._woken:
+        if not is_woken and repository_id in self._woken:
             self._woken.discard(repository_id)  # its turn came early
             return
         if repository_id in self._polling:
@@ -400,6 +423,29 @@ class Term:
         if not self.is_over and known is not None:
             world.polled(self, repository_id, began_ms, known)
         return follow
+
+    # Probes, whose only seats are the loop's.
+
+    def add(self, number: int, /, *, due_at: datetime, wait: timedelta, reason: str) -> None:
+        """Give a probe its turn."""
+        self._plan_probe(number, due_at, reason)
+
+    def remove(self, number: int, /) -> None:
+        """Do nothing: the one probe stays."""
+
+    def start(self) -> None:
+        """Do nothing: the loop runs."""
+
+    def _plan_probe(self, number: int, at: datetime, reason: str) -> None:
+        wait = at - self.process.now()
+        ms = max(0, math.ceil(wait.total_seconds() * 1000))
+        self._loop.after(ms, lambda: self._ask_probe(number, reason), self.process)
+
+    def _ask_probe(self, number: int, reason: str) -> None:
+        if self.is_over or self._probed is None:
+            return
+        follow = self._probed.prober.ask(number, Call(reason, self.process.now()))
+        self._plan_probe(number, follow.at, follow.reason)
 
     def live(self, repository_id: int) -> PollState | None:
         """Return how polling of one repository fares."""

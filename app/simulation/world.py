@@ -181,6 +181,11 @@ class World:
         self._act("release", 0)
         self.loop.after(HELP_MS, self._help)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all faults have ended."""
+        return self._is_quiet
+
     def breaks(self, promise: int, what: str) -> None:
         """Note that a promise is broken, and end the history."""
         if self.broken is None:

@@ -29,6 +29,15 @@ def test_a_number_stands_for_one_history() -> None:
     assert first_stored == shared_memory().dump()
 
 
+def test_in_some_histories_a_list_lags_lies_and_fails() -> None:
+    stories = [run(seed).story for seed in range(1, 16, 3)]
+    told = {line[2:] for story in stories for line in story if line[1] == "the list"}
+
+    assert {mood for mood, *_ in told} == {"true", "lags", "lies", "fails"}
+    assert any(moved for mood, *rest in told for moved in rest if mood == "lies")
+    assert not any(line[1] == "the list" for line in run(2).story)
+
+
 def test_it_is_the_same_in_every_process() -> None:
     marks = {run(A_SEED).mark}
     for hash_seed in ("1", "2"):
