@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -96,6 +96,26 @@ class RefFilter:
             return Decision(watched=self.wants_pulls and is_pull(ref), pattern=None)
         return self._decide(short_name(ref), patterns)
 
+    def choose(self, refs: Mapping[str, str]) -> dict[str, str]:
+        """Return those of many refs that are watched.
+
+        >>> RefFilter(("main",)).choose({"refs/heads/main": "a1", "refs/heads/dev": "b2"})
+        {'refs/heads/main': 'a1'}
+        """
+        takes_branch, takes_tag = _chooser(self.branches), _chooser(self.tags)
+        after_branch, after_tag = len(BRANCH_PREFIX), len(TAG_PREFIX)
+        return {
+            ref: at
+            for ref, at in refs.items()
+            if (
+                takes_branch(ref[after_branch:])
+                if ref.startswith(BRANCH_PREFIX)
+                else takes_tag(ref[after_tag:])
+                if ref.startswith(TAG_PREFIX)
+                else self.wants_pulls and is_pull(ref)
+            )
+        }
+
     def takes(self, ref: str) -> bool:
         """Tell whether who is told of some refs only is told of this one.
 
@@ -165,6 +185,37 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
         return re.compile(pattern[1:-1])
     return re.compile(r"\A" + fnmatch.translate(pattern))
+
+
+@lru_cache(maxsize=1024)
+def _chooser(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Make a test of names out of patterns, for many names: the plainest test that will do."""
+    tests = [
+        (_test(pattern.removeprefix("!")), not pattern.startswith("!"))
+        for pattern in reversed(patterns)
+    ]
+    if tests and tests[0] == (None, True):
+        return lambda _: True
+
+    def takes(name: str) -> bool:
+        for test, is_taken in tests:
+            if test is None or test(name):
+                return is_taken
+        return False
+
+    return takes
+
+
+def _test(pattern: str) -> Callable[[str], object] | None:
+    """Return what is true of the names that match; None: of all."""
+    plain = pattern.removesuffix("*")
+    if len(pattern) > 1 and pattern.startswith("/") and pattern.endswith("/"):
+        return compile_pattern(pattern).search
+    if re.search(r"[*?\[]", plain):
+        return compile_pattern(pattern).match
+    if not plain and pattern:
+        return None
+    return plain.__eq__ if plain == pattern else lambda name: name.startswith(plain)
 
 
 def _prefixes(root: str, patterns: Iterable[str]) -> tuple[str, ...]:

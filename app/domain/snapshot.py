@@ -27,11 +27,9 @@ def diff(before: Refs, after: Refs) -> list[Change]:
     >>> [(c.ref, c.before, c.after) for c in diff({"a": "1", "b": "1"}, {"b": "2", "c": "1"})]
     [('a', '1', None), ('b', '1', '2'), ('c', None, '1')]
     """
-    return [
-        Change(ref, before.get(ref), after.get(ref))
-        for ref in sorted(before.keys() | after.keys())
-        if before.get(ref) != after.get(ref)
-    ]
+    differing = {ref for ref, at in after.items() if before.get(ref) != at}
+    differing |= before.keys() - after.keys()
+    return [Change(ref, before.get(ref), after.get(ref)) for ref in sorted(differing)]
 
 
 def digest(refs: Refs) -> str:
@@ -40,7 +38,5 @@ def digest(refs: Refs) -> str:
     >>> digest({"a": "1", "b": "2"}) == digest({"b": "2", "a": "1"})
     True
     """
-    seen = blake2b(digest_size=16)
-    for ref in sorted(refs):
-        seen.update(f"{ref}\0{refs[ref]}\n".encode())
-    return seen.hexdigest()
+    lines = "".join([f"{ref}\0{at}\n" for ref, at in sorted(refs.items())])
+    return blake2b(lines.encode(), digest_size=16).hexdigest()

@@ -320,6 +320,25 @@ def parse_v2(body: bytes) -> Listing:
     Raises:
         ForgeAnswerInvalid: It is cut off, empty, or something else.
     """
+    lines = pkt_line.read_plain(body)
+    if lines is None:
+        return _parse_v2_by_line(body)
+    refs: dict[str, str] = {}
+    default_branch = None
+    for line in lines:
+        target, _, name = line.partition(" ")
+        if " " in name:
+            name, *attributes = name.split(" ")
+            if name == "HEAD":
+                default_branch = _symref([one.encode() for one in attributes])
+                continue
+        refs[name] = target
+    refs.pop("HEAD", None)
+    return Listing(refs, default_branch)
+
+
+def _parse_v2_by_line(body: bytes) -> Listing:
+    """Read an answer in other letters than ASCII, or an odd one, and say what is wrong with it."""
     lines, end = pkt_line.read_section(body)
     if end != len(body):
         raise ForgeAnswerInvalid("the git server says more than was asked")

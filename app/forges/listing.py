@@ -13,7 +13,8 @@ from app.domain.snapshot import Refs
 
 log = logging.getLogger(__name__)
 
-_OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+OBJECT_IDS = frozenset({40, 64})  # hex digits of SHA-1 and SHA-256
+_HEX = re.compile(r"[0-9a-f]+")
 
 
 def keep(pairs: Iterable[tuple[str, str]], repository: Repository) -> Refs:
@@ -25,19 +26,31 @@ def keep(pairs: Iterable[tuple[str, str]], repository: Repository) -> Refs:
     Raises:
         ForgeAnswerInvalid: What should be an object id is none.
     """
-    kept: dict[str, str] = {}
+    found = dict(pairs)
     wants_pulls = repository.refs.wants_pulls
-    for ref, target in pairs:
-        is_wanted = ref.startswith((BRANCH_PREFIX, TAG_PREFIX)) and not ref.endswith("^{}")
-        if not is_wanted and not (wants_pulls and is_pull(ref)):
-            continue
-        if not _OBJECT_ID.fullmatch(target):
-            raise ForgeAnswerInvalid(f"{ref[:100]!r} does not point at an object id")
-        if len(ref) > LONGEST_REF:
+    wanted = (BRANCH_PREFIX, TAG_PREFIX)
+    kept = {
+        ref: target
+        for ref, target in found.items()
+        if (ref.startswith(wanted) and ref[-3:] != "^{}") or (wants_pulls and is_pull(ref))
+    }
+    if kept:
+        _check_ids(kept)
+    if max(map(len, kept), default=0) > LONGEST_REF:
+        for ref in [ref for ref in kept if len(ref) > LONGEST_REF]:
             _warn_once(repository.name, ref)
-            continue
-        kept[ref] = target
+            del kept[ref]
     return kept
+
+
+def _check_ids(refs: Refs) -> None:
+    """Look at all ids at once, since there may be very many, and singly where one is wrong."""
+    lengths = {len(target) for target in refs.values()}
+    if lengths <= OBJECT_IDS and _HEX.fullmatch("".join(refs.values())):
+        return
+    for ref, target in refs.items():
+        if len(target) not in OBJECT_IDS or not _HEX.fullmatch(target):
+            raise ForgeAnswerInvalid(f"{ref[:100]!r} does not point at an object id")
 
 
 @lru_cache(maxsize=1024)  # what it remembers is that it has been said

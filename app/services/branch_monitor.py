@@ -170,7 +170,7 @@ class BranchMonitor:
         if reply.refs is None:
             self._doubted.discard(known.id)
             return self._unmoved(repository, known, reply, catch_up=catch_up, woken=woken)
-        after = {ref: at for ref, at in reply.refs.items() if repository.refs.watches(ref)}
+        after = repository.refs.choose(reply.refs)
         to_digest = digest(after)
         if is_same_question and to_digest == known.digest:
             self._doubted.discard(known.id)

@@ -1,6 +1,7 @@
 """Which refs a repository's patterns choose."""
 
 import pytest
+from hypothesis import given, strategies as st
 
 from app.domain.refs import Decision, RefFilter, compile_pattern, short_name
 
@@ -108,3 +109,36 @@ def test_to_who_takes_some_branches_only_a_pull_request_is_one_of_them() -> None
     assert RefFilter(branches=("pull/*",)).takes("refs/pull/7/head")
     assert not RefFilter(branches=("*", "!pull/*")).takes("refs/pull/7/head")
     assert RefFilter(branches=("main",)).takes("refs/heads/main")
+
+
+PATTERNS = (
+    "*",
+    "main",
+    "v*",
+    "*-x",
+    "a?",
+    "[ab]*",
+    "/^v/",
+    "/n$/",
+    "!main",
+    "!v*",
+    "!*",
+    "!/a/",
+    "",
+)
+
+
+@given(
+    branches=st.lists(st.sampled_from(PATTERNS), max_size=4).map(tuple),
+    tags=st.lists(st.sampled_from(PATTERNS), max_size=4).map(tuple),
+    wants_pulls=st.booleans(),
+    names=st.lists(st.sampled_from(["main", "v1", "v", "a", "ab", "b-x", "man", "*", "main\n"])),
+)
+def test_of_many_refs_those_are_chosen_that_are_watched_singly(
+    branches: tuple[str, ...], tags: tuple[str, ...], wants_pulls: bool, names: list[str]
+) -> None:
+    made = RefFilter(branches, tags, wants_pulls)
+    refs = {f"refs/{sort}/{name}": "a1" for name in names for sort in ("heads", "tags", "notes")}
+    refs |= {"refs/pull/7/head": "b2", "refs/pull/7/merge": "b2"}
+
+    assert made.choose(refs) == {ref: at for ref, at in refs.items() if made.watches(ref)}

@@ -91,6 +91,27 @@ def test_what_is_not_the_protocol_is_an_error(body: bytes) -> None:
             parse(body)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (f"{ONE} refs/heads/a", f"{TWO} refs/heads/b"),
+        (f"{ONE} HEAD symref-target:refs/heads/a", f"{ONE} refs/heads/a", f"{TWO} refs/tags/v"),
+        (f"{ONE} HEAD", f"{ONE} refs/heads/a peeled:{TWO}", "unborn HEAD symref-target:refs/x"),
+        (f"{ONE} refs/heads/a symref-target:refs/heads/b", f"{TWO} refs/heads/{'x' * 2000}"),
+        ("HEAD", "x", f"{ONE} "),
+    ],
+)
+def test_plain_lines_are_read_at_once_as_they_would_be_singly(lines: tuple[str, ...]) -> None:
+    body = packed(*lines)
+    by_line = packed(*lines, f"{ONE} refs/heads/ß")
+
+    slowly = parse_v2(by_line)
+
+    assert parse_v2(body) == replace(
+        slowly, refs={ref: at for ref, at in slowly.refs.items() if ref != "refs/heads/ß"}
+    )
+
+
 def test_a_servers_own_word_of_failure_is_told() -> None:
     with pytest.raises(ForgeAnswerInvalid, match="says: access denied"):
         parse_v2(packed("ERR access denied"))
