@@ -178,25 +178,49 @@ class Enricher:
                     for event in in_order[:MOST_ASKED]
                     if event.id not in self._questions
                 ]
-            pushes = self._ask_log(repository, asked)
+            answers = {
+                event.id: self._pool.submit(self._ask, repository, event)
+                for event, _ in asked
+                if event.kind.change != "deleted"
+            }
+            pushes = self._ask_log(repository, asked, next(iter(answers.values()), None))
             for event, hint in asked:
-                is_deleted = event.kind.change == "deleted"
-                if is_deleted and pushes is None and hint is None:
-                    continue
-                answer = None if is_deleted else self._pool.submit(self._ask, repository, event)
-                question = _Question(event, answer, pushes, hint, now + DEADLINE_S)
-                self._questions[event.id] = question
+                answer = answers.get(event.id)
+                if answer is not None or pushes is not None or hint is not None:
+                    question = _Question(event, answer, pushes, hint, now + DEADLINE_S)
+                    self._questions[event.id] = question
             while len(self._questions) > MOST_KEPT:
                 self._questions.popitem(last=False)
         for event, hint in asked:
             self._write_push(event, hint)
 
     def _ask_log(
-        self, repository: Repository, asked: Sequence[tuple[Event, HookChange | None]]
+        self,
+        repository: Repository,
+        asked: Sequence[tuple[Event, HookChange | None]],
+        after: "Future[Details | None] | None",
     ) -> "Future[tuple[HookChange, ...]] | None":
-        """Ask once who made these changes, unless webhooks have told it all."""
+        """Ask once who made these changes, unless webhooks have told it all.
+
+        That comes ``after`` the first answer of what they brought: where the forge's allowance has
+        room for one of the two alone, it is not this one.
+        """
         open_ = [event for event, hint in asked if not _is_whole(hint)]
-        return self._pool.submit(self._read_log, repository, open_) if open_ else None
+        if not open_:
+            return None
+        told: Future[tuple[HookChange, ...]] = Future()
+
+        def ask(_: object = None) -> None:
+            try:
+                self._pool.submit(lambda: told.set_result(self._read_log(repository, open_)))
+            except RuntimeError:  # the pool has been closed meanwhile
+                told.set_result(())
+
+        if after is None:
+            ask()
+        else:
+            after.add_done_callback(ask)
+        return told
 
     def _wait(self, questions: Iterable[_Question]) -> bool:
         """Wait for answers as long as there is time; tell whether all have come."""

@@ -5,13 +5,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app import create_app
-from app.runtime import Runtime
+from app.runtime import Runtime, utc_now
 from app.services.enricher import DEADLINE_S, MOST_ASKED, QUESTION_S, Enricher
 from app.services.gate import BATCH
 from app.settings import from_mapping
@@ -108,6 +109,35 @@ def test_a_rewound_branch_is_told_to_be_forced_by_payload_and_api(scene: Scene) 
     )
     assert (told["forced"], told["commits_count"]) == (True, 1)
     assert [commit["message"] for commit in told["commits"]] == ["Instead"]
+
+
+def test_who_pushed_and_when_is_told_by_payload_and_api(scene: Scene) -> None:
+    pushed_at = utc_now().replace(microsecond=0) - timedelta(minutes=2)
+    with scene.running() as runtime:
+        before = scene.remote.refs()["refs/heads/main"]
+        after = scene.remote.commit(message="Second")
+        scene.forge.logs[NAME] = [
+            {
+                "id": 1,
+                "node_id": "x",
+                "before": before,
+                "after": after,
+                "ref": "refs/heads/main",
+                "timestamp": pushed_at.isoformat().replace("+00:00", "Z"),
+                "activity_type": "push",
+                "actor": {"login": "ada"},
+            }
+        ]
+        runtime.wake(NAME)
+        (record,) = scene.receiver.wait_for(1)
+        wait_until(lambda: event_by_api(runtime, scene)["pusher"] is not None)
+        told = event_by_api(runtime, scene)
+
+    assert record.json["pusher"]["name"] == "ada"
+    assert record.json["sender"]["login"] == "ada"
+    assert told["pusher"]["username"] == "ada"
+    assert datetime.fromisoformat(told["pushed_at"]) == pushed_at
+    assert sum("/activity" in path for path in scene.forge.paths) == 1
 
 
 def test_a_slow_forge_delays_a_delivery_by_the_deadline_and_is_heard_all_the_same(

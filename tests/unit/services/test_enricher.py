@@ -436,6 +436,29 @@ def test_who_deleted_a_branch_is_told_too(scene: Scene) -> None:
     assert scene.client.described == []
 
 
+def test_what_it_brought_is_asked_before_who_pushed_it(scene: Scene) -> None:
+    asked: list[str] = []
+    scene.client.on_describe = lambda event: asked.append(event.ref)
+    scene.client.read_log = lambda: asked.append("log")
+
+    scene.enricher.begin(WEBSITE, [an_update(1)])
+
+    assert asked == ["refs/heads/b1", "log"]
+
+
+def test_after_the_end_no_log_is_asked_for(threaded: Scene) -> None:
+    may_answer = threaded.hang()
+    threaded.enricher.begin(WEBSITE, [an_update()])
+    wait_until(lambda: threaded.client.described != [])
+    threaded.enricher.close()
+
+    may_answer.set()
+    (parcel,) = threaded.enricher.complete(owed(an_update()))
+
+    assert parcel.details == TOLD
+    assert threaded.client.log_asked == []
+
+
 def test_what_the_log_does_not_have_nobody_pushed(scene: Scene) -> None:
     event = an_update()
     scene.client.details = PLAIN
