@@ -1,4 +1,8 @@
-"""GitLab: gitlab.com, and GitLab on a server of one's own."""
+"""GitLab: gitlab.com, and GitLab on a server of one's own.
+
+No probe covers its projects: what a group's list tells of them (``last_activity_at``) moves once an
+hour at most, and not for every push; and git's own question, which each is asked, is not limited.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

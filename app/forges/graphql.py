@@ -14,10 +14,7 @@ from app.forges.listing import decode_ref
 WAY = "graphql"
 PAGE = 100  # the most that GitHub lists of one connection
 
-# What GitHub calls an error that is about the credential, not about the question: the second is
-# the newer spelling, which came with a «code».
-LIMITED = frozenset({"RATE_LIMITED", "RATE_LIMIT"})
-# And those after which fewer repositories at once may be answered.
+# What GitHub calls an error after which fewer repositories at once may be answered.
 TOO_MUCH = frozenset({"RESOURCE_LIMITS_EXCEEDED", "MAX_NODE_LIMIT_EXCEEDED", "EXECUTION_TIMEOUT"})
 
 # Names are variables: whatever a repository is called, it can never become part of the question.
@@ -66,15 +63,12 @@ class Told:
 class Answer:
     """An answer taken apart: what was told of each wish, in their order; None: nothing.
 
-    Where it is as it was the last time, its mark alone.
-
-    ``limit`` is what GitHub said where the allowance is spent. ``is_too_much`` says that some were
-    left out since the question was too large. ``cost`` counts points.
+    Where it is as it was the last time, its mark alone. ``is_too_much`` says that some were left
+    out since the question was too large. ``cost`` counts points.
     """
 
     told: tuple[Told | bytes | None, ...]
     cost: int = 1
-    limit: str | None = None
     is_too_much: bool = False
 
 
@@ -124,7 +118,6 @@ def take_apart(
         raise ForgeAnswerInvalid("GitHub's GraphQL answered JSON of another shape than documented")
     data, errors = found.get("data"), found.get("errors")
     failures = [one for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
-    limit = next((_said(one) for one in failures if _is_limit(one)), None)
     data = data if isinstance(data, dict) else {}
     if not data and not failures:
         raise ForgeAnswerInvalid("GitHub's GraphQL answered without data")
@@ -136,24 +129,15 @@ def take_apart(
     # An error about nothing in particular is how a question that took too long is answered.
     is_vague = None in told and any(_first(one) is None for one in failures)
     is_too_much = any(one.get("type") in TOO_MUCH for one in failures) or is_vague
-    return Answer(told, _cost(data), limit, is_too_much=is_too_much and limit is None)
-
-
-def said(found: Any) -> str:
-    """Return what an answer's first error says to people."""
-    errors = found.get("errors") if isinstance(found, dict) else None
-    first = errors[0] if isinstance(errors, list) and errors else None
-    return _said(first) if isinstance(first, dict) else "it does not say why"
+    if not data and not is_too_much:
+        raise ForgeAnswerInvalid(f"GitHub's GraphQL refused the question: {_said(failures[0])}")
+    return Answer(told, _cost(data), is_too_much=is_too_much)
 
 
 def _said(error: Mapping[str, Any]) -> str:
     text = error.get("message")
     shown = text if isinstance(text, str) else ""
     return "".join(c if c.isprintable() else " " for c in shown).strip()[:300]
-
-
-def _is_limit(error: Mapping[str, Any]) -> bool:
-    return error.get("type") in LIMITED or "rate limit" in _said(error).lower()
 
 
 def _first(error: Mapping[str, Any]) -> str | None:

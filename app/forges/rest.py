@@ -44,6 +44,7 @@ READINGS = 3  # a choice: how often a list that changes while it is read is begu
 REDIRECTS = frozenset({301, 302, 307, 308})
 LIMIT_STATUSES = frozenset({403, 429})
 SPENT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})  # of an error in GraphQL, old and new
+SECONDARY = b"secondary rate limit"  # in the message of an error, which has no type
 LIMIT_WORDS = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 ODD_SHAPE = "the forge answered JSON of another shape than it documents"
 # The part of an address that tells which repository it is about: by its name, or by its number.
@@ -338,7 +339,8 @@ class Call:
     ) -> Reply:
         """Post JSON and return a 200, or one of the statuses in ``also``; else it is an error.
 
-        That the allowance is spent, which GraphQL says in a 200, is an error too.
+        That the allowance is spent, or too much was asked at once, is an error too: GraphQL says it
+        in a 200.
         """
         body = json.dumps(json_body, separators=(",", ":")).encode()
         self._resource = resource
@@ -349,6 +351,8 @@ class Call:
             raise self._refusal(reply)
         if b"RATE_LIMIT" in reply.body and _is_spent(reply):
             raise self._spent(reply)
+        if SECONDARY in reply.body and _is_to_wait(reply):
+            raise self._account.allowance.pause(retry_after(reply.headers, now=self._now()))
         self._account.allowance.resume()
         return reply
 
@@ -575,11 +579,18 @@ def decode(reply: Reply) -> Any:
 
 def _is_spent(reply: Reply) -> bool:
     """Tell whether GraphQL's errors say that the allowance is spent."""
+    return any(error.get("type") in SPENT_TYPES for error in _errors(reply))
+
+
+def _is_to_wait(reply: Reply) -> bool:
+    """Tell whether GraphQL's errors say that too much was asked at once."""
+    return any(SECONDARY.decode() in str(error.get("message")) for error in _errors(reply))
+
+
+def _errors(reply: Reply) -> list[dict[str, Any]]:
     found = decode(reply)
     errors = found.get("errors") if isinstance(found, dict) else None
-    return isinstance(errors, list) and any(
-        isinstance(error, dict) and error.get("type") in SPENT_TYPES for error in errors
-    )
+    return [one for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
 
 
 def next_link(headers: Mapping[str, str]) -> str | None:

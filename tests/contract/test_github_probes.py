@@ -617,6 +617,21 @@ def test_a_spent_allowance_that_comes_as_a_success_is_kept_to(scene: Scene, sort
     assert ask(scene.probe(Probing.LISTING, "acme"), watched).covered
 
 
+def test_a_secondary_limit_that_comes_as_a_success_stops_all_that_asks(scene: Scene) -> None:
+    watched = scene.watch("acme/site")
+    words = "You have exceeded a secondary rate limit. Please wait a few minutes."
+    body = json.dumps({"data": None, "errors": [{"message": words}]}).encode()
+    scene.forge.says = (200, [("Retry-After", "90")], body)
+
+    with pytest.raises(ForgeRateLimited) as caught:
+        ask(scene.probe(Probing.BATCH, "1"), watched)
+    with pytest.raises(ForgeRateLimited):
+        ask(scene.probe(Probing.LISTING, "acme"), watched)
+
+    assert caught.value.reset_at == NOON + timedelta(seconds=90)
+    assert len(scene.forge.asked) == 1
+
+
 ODD_ANSWERS = [
     "[]",
     "7",

@@ -162,3 +162,11 @@ def test_what_is_as_it_was_is_told_by_its_mark_alone() -> None:
     (same,) = graphql.take_apart({"data": {"r0": repository()}}, [SITE], [first.mark]).told
 
     assert same == first.mark
+
+
+def test_a_question_that_an_older_server_does_not_understand_is_refused_with_its_words() -> None:
+    said = "Field 'isDisabled' doesn't exist on type 'Repository'"
+    found = {"errors": [{"path": ["fragment R", "isDisabled"], "message": said}]}
+
+    with pytest.raises(ForgeAnswerInvalid, match=said):
+        graphql.take_apart(found, [SITE])
