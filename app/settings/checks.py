@@ -22,6 +22,9 @@ RESERVED_ENDINGS = ("refs", "explain", "poll", "pause", "resume")
 # As long as the database's column.
 LONGEST_URL = 500
 
+# Kinds of forges where a user name may have to go with a token.
+NAMES_ITS_USER = frozenset({"bitbucket", "bitbucket-server", "gitea", "gogs", "git"})
+
 _OPEN_SCHEMES = ("http", "git")
 
 # Tells people where a path was written: «reposentry.yaml:12».
@@ -86,6 +89,22 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
         app = entry.get("app")
         if app and kind not in {None, "github"}:
             yield Fault((*path, "app"), "is GitHub's alone; sign in with a token", at_key=True)
+        if kind is not None:
+            yield from _of_its_kind(entry, kind, path)
+
+
+def _of_its_kind(entry: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Fault]:
+    """Find what a forge of that kind has no use for."""
+    is_elsewhere = entry.get("url") not in {None, PUBLIC["bitbucket"]}
+    if kind == "bitbucket" and is_elsewhere and not entry.get("api_url"):
+        message = "is not Bitbucket Cloud; write kind: bitbucket-server for a server of your own"
+        message = f"{entry['url']} {message}"
+        yield Fault((*path, "url"), message)
+    if entry.get("username") and kind not in NAMES_ITS_USER:
+        message = f"has no use with {kind}, which knows whose token it is; leave it out"
+        yield Fault((*path, "username"), message)
+    elif entry.get("username") and not entry.keys() & {"token", "token_file", "tokens"}:
+        yield Fault((*path, "username"), "goes with a token or password; write that as token")
 
 
 def _receivers(receivers: Mapping[str, Any]) -> Iterator[Fault]:

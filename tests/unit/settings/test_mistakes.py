@@ -254,6 +254,20 @@ CASES = {
         "1:10: forges.work.kind: is missing; write github, gitlab, gitea, gogs, bitbucket,"
         " bitbucket-server, azure or git",
     ),
+    "a Bitbucket of one's own": Case(
+        "forges: {bitbucket: {url: 'https://stash.example.com'}}\n",
+        "1:27: forges.bitbucket.url: https://stash.example.com is not Bitbucket Cloud; write kind:"
+        " bitbucket-server for a server of your own",
+    ),
+    "a user name that nobody asks for": Case(
+        "forges: {github: {username: ada, token: abc}}\n",
+        "1:29: forges.github.username: has no use with github, which knows whose token it is;"
+        " leave it out",
+    ),
+    "a user name without a token": Case(
+        "forges: {bitbucket: {username: ada}}\n",
+        "1:32: forges.bitbucket.username: goes with a token or password; write that as token",
+    ),
     "a forge without URL": Case(
         "forges: {gitea: {}}\n",
         "1:10: forges.gitea.url: is missing; write the server's https://HOST",
