@@ -20,6 +20,12 @@ READING_S = 2.0
 # A choice: as many requests an hour as Bitbucket documents for git are polite everywhere, where
 # the forge counts what its API is asked, and does not say how git's requests count.
 POLITE_GIT = 60_000.0
+# A choice: where no repository may wait longer than is polite, that goes before; up to a hundred a
+# second.
+MOST_GIT = 360_000.0
+# A choice: a repository's own poll comes so much before its longest time is over, as part of it
+# and in seconds at most: it may have to wait for its slot, and an answer takes its time too.
+AHEAD, MOST_AHEAD_S = 0.1, 30.0
 # A choice: what a plan takes of what is granted while that suffices, so that pushes in plenty, or
 # another's use of the same credential, break no promise.
 COMFORT = 0.8
@@ -118,8 +124,11 @@ class Mix:
         return self.spent[ORDER.index(resource)] - granted * share * SLACK
 
 
-def granted_by(limits: Limits) -> dict[Resource, float | None]:
-    """Return what may be spent of each resource in an hour; None where nobody counts."""
+def granted_by(limits: Limits, *, reads: float) -> dict[Resource, float | None]:
+    """Return what may be spent of each resource in an hour; None where nobody counts.
+
+    ``reads`` is how many an hour it takes for nobody to wait beyond the ceiling.
+    """
 
     def hourly(per_minute: float | None) -> float | None:
         return None if per_minute is None else per_minute * 60
@@ -127,12 +136,13 @@ def granted_by(limits: Limits) -> dict[Resource, float | None]:
     counts = (limits.rest_per_hour, limits.rest_per_minute)
     is_counting = any(one is not None for one in counts)
     git = limits.git_per_hour
+    polite = min(max(POLITE_GIT, reads), MOST_GIT)
     return {
         REST: limits.rest_per_hour,
         MINUTE: hourly(limits.rest_per_minute),
         POINTS: limits.graphql_per_hour,
         POINTS_MINUTE: hourly(limits.graphql_per_minute),
-        GIT: POLITE_GIT if git is None and is_counting else git,
+        GIT: polite if git is None and is_counting else git,
     }
 
 
@@ -143,6 +153,15 @@ def lead(interval: float) -> float:
     [1.0, 13.0, 58.0]
     """
     return max(interval - READING_S, interval / 2)
+
+
+def net(ceiling: float) -> float:
+    """Return how often to read what is probed, so that none waits longer than the ceiling.
+
+    >>> [net(seconds) for seconds in (60, 900)]
+    [54.0, 870.0]
+    """
+    return ceiling - min(ceiling * AHEAD, MOST_AHEAD_S)
 
 
 def find_mix(clans: Sequence[Clan], terms: Terms) -> Mix:
@@ -435,7 +454,7 @@ def _rung(kin: Sequence[Kin], places: str, mix: Mix) -> Rung:
             fastest, listed_changes = min(fastest, lead(pace)), listed_changes + changes
         else:
             points += one.count / terms.batch * 3600 / lead(pace)
-        nets = one.count * 3600 / max(mix.ceiling, pace)
+        nets = one.count * 3600 / max(net(mix.ceiling), pace)
         if one.is_rest and not mix.by_git:
             minute += nets + changes
             rest += changes if terms.is_unchanged_free else nets + changes

@@ -24,6 +24,7 @@ from app.domain.mix import (
     find_unstretched,
     granted_by,
     lead,
+    net,
     scaled,
 )
 
@@ -156,10 +157,15 @@ def make_plan(
     """
     families = _families(members)
     clans = [Clan(kin, len(households)) for kin, households in families.items()]
+    longest = ceiling.total_seconds()
+    everyone = sum(
+        one.count * len(households) for kin, households in families.items() for one in kin
+    )
+    changes = pushes_a_day / 24
     terms = Terms(
-        granted=granted_by(limits),
-        ceiling=ceiling.total_seconds(),
-        changes=pushes_a_day / 24,
+        granted=granted_by(limits, reads=everyone * (3600 / net(longest) + changes)),
+        ceiling=longest,
+        changes=changes,
         batch=max(1, batch),
         is_unchanged_free=is_unchanged_free,
     )
@@ -206,7 +212,7 @@ def _families(members: Iterable[Member]) -> dict[tuple[Kin, ...], list[_Househol
 def _groups(families: Mapping[tuple[Kin, ...], Sequence[_Household]], mix: Mix) -> Iterator[Group]:
     alone: dict[tuple[float, bool], list[int]] = defaultdict(list)
     batched: list[tuple[float, int]] = []
-    net = timedelta(seconds=mix.ceiling)
+    in_full = timedelta(seconds=net(mix.ceiling))
     for (kin, households), rungs in zip(families.items(), mix.standing, strict=True):
         paces = [mix.pace(one) for one in kin]
         waiting = iter(sorted(households))
@@ -224,7 +230,7 @@ def _groups(families: Mapping[tuple[Kin, ...], Sequence[_Household]], mix: Mix) 
                     fastest = min(p for p, at in zip(paces, rung.places, strict=True) if at == "l")
                     every = timedelta(seconds=lead(fastest))
                     yield Group(
-                        Probing.LISTING, owner, tuple(listed), every, net, by_git=mix.by_git
+                        Probing.LISTING, owner, tuple(listed), every, in_full, by_git=mix.by_git
                     )
     yield from _batches(sorted(batched), mix)
     for (pace, by_git), numbers in sorted(alone.items()):
@@ -233,7 +239,7 @@ def _groups(families: Mapping[tuple[Kin, ...], Sequence[_Household]], mix: Mix) 
 
 
 def _batches(batched: Sequence[tuple[float, int]], mix: Mix) -> Iterator[Group]:
-    net = timedelta(seconds=mix.ceiling)
+    in_full = timedelta(seconds=net(mix.ceiling))
     for number, begin in enumerate(range(0, len(batched), mix.terms.chunk), start=1):
         chunk = batched[begin : begin + mix.terms.chunk]
         yield Group(
@@ -241,7 +247,7 @@ def _batches(batched: Sequence[tuple[float, int]], mix: Mix) -> Iterator[Group]:
             str(number),
             tuple(member for _, member in chunk),
             timedelta(seconds=lead(chunk[0][0])),
-            net,
+            in_full,
             by_git=mix.by_git,
         )
 
@@ -281,8 +287,8 @@ def _sentences(
         yield _of_batches(batches, mix)
     if listings or batches:
         how = ", by git" if mix.by_git else ""
-        net = in_words(timedelta(seconds=mix.ceiling))
-        yield f"What is watched so is read in full every {net}{how}, whatever the answers say."
+        longest = in_words(timedelta(seconds=mix.ceiling))
+        yield f"What is watched so is read in full every {longest}{how}, whatever the answers say."
     for by_git in (False, True):
         alone = [group for group in by_probing[Probing.NONE] if group.by_git is by_git]
         if alone:

@@ -187,7 +187,7 @@ class Planner:
             self._places = {
                 repository_id: place
                 for plan in self._plans.values()
-                for place in _places(plan)
+                for place in _places(plan, self._ceiling)
                 for repository_id in place.group.members
             }
             self._prober.follow(self._plans.values(), self._probes)
@@ -238,7 +238,7 @@ class Planner:
         for plan in self._plans.values():
             probed = [g.members for g in plan.groups if g.probing is not Probing.NONE]
             alone = [n for members in probed for n in members if n not in covered]
-            self._left_alone[plan.forge] = _pace_of_rest(plan, len(alone), self._ceiling)
+            self._left_alone[plan.forge] = _pace_of_rest(plan, len(alone))
             uncovered[plan.forge] = [n for n in alone if n in self._covered]
         # Those who were, and are in no probe's group any more, have waited long enough as well.
         for number in self._covered - covered:
@@ -358,16 +358,17 @@ def owner_of(forge: Forge | None, repository: Repository) -> str:
     return owner.lower() if slash and remote.scheme != "file" else ""
 
 
-def _places(plan: ForgePlan) -> Iterable[_Place]:
+def _places(plan: ForgePlan, ceiling: timedelta) -> Iterable[_Place]:
     for group in plan.groups:
-        yield _Place(plan.forge, group, _reason(group))
+        yield _Place(plan.forge, group, _reason(group, ceiling))
 
 
-def _reason(group: Group) -> str:
+def _reason(group: Group, ceiling: timedelta) -> str:
     every = in_words(group.every)
     if group.probing is Probing.NONE:
         return f"every {every}, for which the forge's allowance suffices"
-    return f"watched by {_who(group)} every {every}; read in full every {in_words(group.interval)}"
+    longest = max(ceiling, group.interval)
+    return f"watched by {_who(group)} every {every}; read in full every {in_words(longest)}"
 
 
 def _who(group: Group) -> str:
@@ -376,19 +377,19 @@ def _who(group: Group) -> str:
     return f"a query for {len(group.members)} repositories"
 
 
-def _pace_of_rest(plan: ForgePlan, count: int, ceiling: timedelta) -> timedelta:
-    """Return how often so many can be polled by what the plan leaves over."""
-    if not count:
-        return ceiling
-    left = 0.0
+def _pace_of_rest(plan: ForgePlan, count: int) -> timedelta:
+    """Return how often so many can be polled by what the plan leaves over, and keeps for them."""
+    probed = [group.interval for group in plan.groups if group.probing is not Probing.NONE]
+    if not probed or not count:
+        return timedelta(0)
+    in_full = min(probed)
+    left = count * 3600 / in_full.total_seconds()
     for one in plan.spends:
         if one.resource in {Resource.REST_MINUTE, Resource.GIT}:
             if one.granted is None:
                 return timedelta(0)
             left += max(0.0, one.granted - one.planned)
-    if left * ceiling.total_seconds() <= count * 3600:
-        return ceiling
-    return timedelta(seconds=count * 3600 / left)
+    return min(timedelta(seconds=count * 3600 / left), in_full)
 
 
 def _differ(one: Limits, other: Limits) -> bool:

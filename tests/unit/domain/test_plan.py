@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from app.domain.allowance import Limits, Resource
-from app.domain.mix import POLITE_GIT
+from app.domain.mix import POLITE_GIT, net
 from app.domain.plan import ForgePlan, Group, Member, Probing, make_plan
 
 SEEN = frozenset({Probing.LISTING, Probing.BATCH})
 A_QUARTER = timedelta(minutes=15)
+IN_FULL = timedelta(seconds=870)  # half a minute ahead of it
 # One token at GitHub: 5,000 requests an hour and 900 a minute, 5,000 points; of these the share of
 # 80 %, less a tenth of that for people.
 ONE_TOKEN = Limits(3600, 648, 3600, 1440)
@@ -83,7 +84,7 @@ def test_ten_thousand_repositories_of_a_hundred_owners_fit_one_token_with_room_t
     assert spent(plan, Resource.REST_MINUTE) / 60 < 0.6 * 900
     assert spent(plan, Resource.REST) < 0.6 * 5000
     assert spent(plan, Resource.GRAPHQL) == 0
-    assert all(group.by_git and group.interval == A_QUARTER for group in plan.groups)
+    assert all(group.by_git and group.interval == IN_FULL for group in plan.groups)
     assert plan.sentences == (
         (
             "10,000 repositories of 100 owners are watched by their lists, asked every 13 s: "
@@ -272,7 +273,9 @@ def test_no_plan_asks_more_than_is_granted(
 
     asked = needed(plan, members, batch, free=free)
     counted = limits.rest_per_hour is not None or limits.rest_per_minute is not None
-    git = POLITE_GIT if limits.git_per_hour is None and counted else limits.git_per_hour
+    reads = len(members) * (3600 / net(ceiling_s) + 2 / 24)
+    polite = max(POLITE_GIT, reads)
+    git = polite if limits.git_per_hour is None and counted else limits.git_per_hour
     for name, granted in (
         ("rest", limits.rest_per_hour),
         ("minute", limits.rest_per_minute and limits.rest_per_minute * 60),
@@ -329,7 +332,7 @@ def test_what_some_simple_mix_keeps_is_kept(
                 fastest = min(m.interval.total_seconds() for m in seen)
                 lead = timedelta(seconds=max(fastest - 2, fastest / 2))
                 ids = tuple(m.id for m in seen)
-                found.append(Group(probing, owner, ids, lead, A_QUARTER, by_git=by_git))
+                found.append(Group(probing, owner, ids, lead, IN_FULL, by_git=by_git))
         covered = {number for group in found for number in group.members}
         rest = [m for m in members if m.id not in covered]
         return found + [

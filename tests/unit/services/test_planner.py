@@ -148,7 +148,7 @@ def test_who_is_covered_is_read_in_full_at_the_ceiling_and_the_reason_says_so(
 ) -> None:
     assert listed.made == [(Probing.LISTING, "acme")]
     assert listed.rest(1) == (
-        CEILING,
+        timedelta(seconds=870),
         "watched by the list of acme's repositories every 13 s; read in full every 15 min",
     )
 
