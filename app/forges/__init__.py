@@ -82,8 +82,10 @@ class _ReadByCommand:
         urgent: bool = False,
     ) -> RefsReply:
         """Ask the git command, unless a probe has just been told."""
-        told = None if urgent else self._just_told.take(repository)
-        return told or self._command.list_refs(
+        told = self._just_told.take(repository)
+        if told is not None and not urgent:
+            return told
+        return self._command.list_refs(
             repository, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
 

@@ -377,8 +377,10 @@ class _AfterProbes:
         urgent: bool = False,
     ) -> RefsReply:
         """Ask nobody where a probe has just been told; who waits wants to know what is now."""
-        told = None if urgent else self._just_told.take(repository)
-        return told or self._client.list_refs(
+        told = self._just_told.take(repository)
+        if told is not None and not urgent:
+            return told
+        return self._client.list_refs(
             repository, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
 

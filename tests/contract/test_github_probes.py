@@ -1,6 +1,7 @@
 """One question tells which of many repositories at GitHub have moved, and never too few."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ from app.forges import CLIENTS, PROBES, Forges, github_probes
 from app.forges.client import GitClient
 from app.forges.probe import Facts, Probe, Seen
 from app.forges.ways import Tools
+from app.services.branch_monitor import BranchMonitor
 from app.transport import Transport
 from tests.fakes.forge import Forge
 from tests.fakes.git_repository import GitRepository
+from tests.fakes.store import FENCE, FakeStore
 
 RECORDED = Path(__file__).parent / "recorded"
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -436,6 +439,78 @@ def test_the_poll_that_a_batch_wakes_asks_nobody(scene: Scene) -> None:
     assert reply.default_branch == "refs/heads/main"
     assert timedelta(0) < reply.lag < github_probes.WARM_FOR * 5
     assert len(scene.forge.asked) == asked
+
+
+def test_what_a_batch_was_told_takes_nothing_back_that_was_read_since(scene: Scene) -> None:
+    (site,) = scene.watch_real("acme/site")
+    remote = scene.forge.repositories["acme/site"]
+    probe = scene.probe(Probing.BATCH, "1")
+    store = FakeStore()
+    (known,) = store.sync_repositories([site], now=NOON, fence=FENCE)
+    monitor = BranchMonitor(
+        store=store,
+        client_for=lambda _: scene.client,
+        receivers={},
+        now=lambda: scene.now,
+        fence=FENCE,
+        timeout=timedelta(seconds=5),
+    )
+    known = monitor.poll(site, known).watched
+    ask(probe, [site])
+    told = remote.commit()
+    ask(probe, [site])
+    read = remote.commit()
+    # A poll that was under way when the batch was told of the first push finds the second.
+    aside = scene.tools.just_told.take(site)
+    assert aside is not None
+    known = monitor.poll(site, known).watched
+    scene.tools.just_told.keep(
+        site.url,
+        site.refs,
+        {"refs/heads/main": told},
+        at=time.monotonic() - aside.lag.total_seconds(),
+        read_by="graphql",
+    )
+
+    finding = monitor.poll(site, known, woken=True)
+
+    assert not finding.changed
+    assert [event.after for event in store.events] == [read]
+    assert monitor.poll(site, finding.watched).watched.read_by == "rest"
+
+
+def test_a_branch_that_was_told_of_by_a_batch_is_noticed_when_it_goes_back(scene: Scene) -> None:
+    (site,) = scene.watch_real("acme/site")
+    remote = scene.forge.repositories["acme/site"]
+    before = remote.refs()["refs/heads/main"]
+    probe = scene.probe(Probing.BATCH, "1")
+    store = FakeStore()
+    (known,) = store.sync_repositories([site], now=NOON, fence=FENCE)
+    monitor = BranchMonitor(
+        store=store,
+        client_for=lambda _: scene.client,
+        receivers={},
+        now=lambda: scene.now,
+        fence=FENCE,
+        timeout=timedelta(seconds=5),
+    )
+    known = monitor.poll(site, known).watched
+    ask(probe, [site])
+    scene.now += timedelta(seconds=15)
+    pushed = remote.commit()
+    ask(probe, [site])
+    by_batch = monitor.poll(site, known, woken=True)
+    scene.now += timedelta(seconds=15)
+    remote.move({"refs/heads/main": before})
+
+    # With the first poll's ETag GitHub would say that nothing has changed.
+    monitor.poll(site, by_batch.watched)
+
+    assert by_batch.watched.read_by == "graphql"
+    assert [(event.before, event.after) for event in store.events] == [
+        (before, pushed),
+        (pushed, before),
+    ]
 
 
 def test_one_that_is_read_over_ssh_is_told_by_a_batch_too(scene: Scene) -> None:
