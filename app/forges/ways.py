@@ -216,5 +216,7 @@ class SignedGit:
         return self._signed(repository, secret)
 
     def _signed_by_netrc(self, repository: Repository) -> Repository:
-        known = self._netrc.signed(repository) if repository.credentials is None else None
-        return replace(repository, credentials=known) if known else repository
+        name, password = repository.credentials or ("", None)
+        known = None if password else self._netrc.signed(repository)
+        is_theirs = known is not None and name in {"", known[0]}
+        return replace(repository, credentials=known) if is_theirs else repository

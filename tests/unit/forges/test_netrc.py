@@ -2,6 +2,7 @@
 
 import logging
 import os
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -103,6 +104,23 @@ def test_a_repository_is_read_with_what_stands_there(
 
         forges.close()
     assert (reply.read_by, len(reply.refs or {})) == ("ls-refs", 1)
+
+
+@pytest.mark.parametrize(("name", "is_theirs"), [("ada", True), ("bob", False)])
+def test_a_name_in_the_url_gets_the_password_that_stands_there_for_it(
+    name: str, is_theirs: bool, server: GitServer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(ENTRY.replace("git.example.com", "127.0.0.1"))
+    monkeypatch.setenv("NETRC", str(file))
+    with server:
+        forges = Forges({}, now=lambda: NOON, connections=1)
+        watched = Repository("site", server.url("site.git"), credentials=(name, Secret("")))
+        expected = nullcontext() if is_theirs else pytest.raises(ForgeSignInRefused)
+
+        with expected:
+            forges.client_for(watched).list_refs(watched, validator={}, timeout_s=10)
+
+        forges.close()
 
 
 @pytest.mark.parametrize("how", ["url", "forge"])
