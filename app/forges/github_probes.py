@@ -390,12 +390,12 @@ class Batch:
             _be_patient(seen)
             return None
         answer = self._read(reply, part, wishes)
-        seen.is_any = True
         seen.points += answer.cost
         seen.asked_at, seen.told_at = asked_at, _date(reply.headers)
         if answer.is_too_much and not any(answer.told):
             _be_patient(seen)
             return None
+        seen.is_any = True
         return answer
 
     def _read(

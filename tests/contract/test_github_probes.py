@@ -652,6 +652,15 @@ def test_a_github_that_always_gives_up_is_unavailable(scene: Scene) -> None:
     assert len(scene.forge.queries) == 1 + github_probes.MOST_FAILURES
 
 
+def test_a_github_that_always_tells_of_its_limits_is_unavailable(scene: Scene) -> None:
+    watched = scene.watch(*(f"acme/r{number:03}" for number in range(20)))
+    body = {"data": {"r0": None}, "errors": [{"type": "RESOURCE_LIMITS_EXCEEDED", "message": ""}]}
+    scene.forge.says = (200, [], json.dumps(body).encode())
+
+    with pytest.raises(ForgeUnavailable):
+        ask(scene.probe(Probing.BATCH, "1"), watched)
+
+
 def test_what_a_failure_cut_off_is_covered_no_longer_and_what_was_seen_is_told(
     scene: Scene,
 ) -> None:
