@@ -8,13 +8,14 @@ while every probe fails, and while every probe lies: each repository's own poll 
 import argparse
 import contextlib
 import random
+import shutil
 import statistics
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ class Chosen:
     latency_ms: float
     max_interval_s: float
     settling_s: float = SETTLING_S
+    keep: Path | None = None
 
     @property
     def promise_s(self) -> float:
@@ -61,6 +63,7 @@ class Outcome:
 
     lags_s: list[float] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
     baseline: dict[str, Any] = field(default_factory=dict)
     took_s: float = 0.0
@@ -81,6 +84,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--max-interval", type=float, default=120.0, help="seconds, while probes fail or lie"
     )
+    parser.add_argument("--keep", type=Path, help="a folder for the program's log")
     told = parser.parse_args(arguments)
     is_met = True
     for mode in MODES if told.mode == "all" else (told.mode,):
@@ -94,6 +98,7 @@ def main(arguments: Sequence[str]) -> int:
             # As people have it, while probes are well.
             max_interval_s=900.0 if mode == "honest" else told.max_interval,
             settling_s=told.settling,
+            keep=told.keep,
         )
         outcome = run(chosen)
         print(HEAD)  # noqa: T201 - a command's answer
@@ -144,7 +149,10 @@ def run(chosen: Chosen) -> Outcome:
             outcome.cpu_s = cpu_s(sentry.pid) - began_cpu_s
             outcome.memory_mib = memory_mib(sentry.pid)
         wait_noticed(sentry, pushed, chosen.promise_s + GRACE_S)
-        compare(outcome, pushed, sentry.events())
+        if chosen.keep is not None:
+            (chosen.keep / f"{chosen.mode}.log").write_text(sentry.output, encoding="utf-8")
+            shutil.copy(Path(folder) / "fleet.db", chosen.keep / f"{chosen.mode}.db")
+        compare(outcome, pushed, sentry.events(), chosen.promise_s)
     return outcome
 
 
@@ -178,7 +186,9 @@ def wait_noticed(sentry: RunningSentry, pushed: Pushes, deadline_s: float) -> No
         time.sleep(2.0)
 
 
-def compare(outcome: Outcome, pushed: Pushes, events: Iterable[Mapping[str, Any]]) -> None:
+def compare(
+    outcome: Outcome, pushed: Pushes, events: Iterable[Mapping[str, Any]], promise_s: float
+) -> None:
     """Find out when each push was noticed: with itself, or with one after it."""
     noticed: dict[str, float] = {}
     for event in events:
@@ -186,10 +196,13 @@ def compare(outcome: Outcome, pushed: Pushes, events: Iterable[Mapping[str, Any]
     for name, commits in pushed.items():
         for number, (at_s, commit) in enumerate(commits):
             found = [noticed[later] for _, later in commits[number:] if later in noticed]
-            if found:
-                outcome.lags_s.append(min(found) - at_s)
-            else:
-                outcome.missed.append(f"{name} {commit[:7]}")
+            at = datetime.fromtimestamp(at_s, UTC).strftime("%H:%M:%S.%f")[:-3]
+            if not found:
+                outcome.missed.append(f"{name} {commit[:7]} of {at}")
+                continue
+            outcome.lags_s.append(min(found) - at_s)
+            if outcome.lags_s[-1] > promise_s:
+                outcome.late.append(f"{name} of {at} by {outcome.lags_s[-1]:.1f} s")
 
 
 def rows(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
@@ -210,7 +223,7 @@ def rows(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
     else:
         beside += f", max_interval {chosen.max_interval_s:g} s"
         yield Row(f"push → noticed, the latest, {whose}", chosen.promise_s, "s", lags_s[-1], beside)
-    missed = ", ".join(outcome.missed[:5])
+    missed = "; ".join([*outcome.missed[:5], *(f"late: {one}" for one in outcome.late[:9])])
     yield Row(f"pushes missed, {whose}", 0.0, "", float(len(outcome.missed)), missed)
     yield from _shares(outcome)
     refused = {
