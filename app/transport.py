@@ -15,6 +15,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +66,17 @@ class Reply:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """That a server takes connections: its TLS version and how long its certificate holds.
+
+    Both are None over plain HTTP.
+    """
+
+    tls: str | None = None
+    certificate_until: datetime | None = None
 
 
 class Transport:
@@ -138,6 +150,35 @@ class Transport:
             # Not chained: those errors' texts hold URLs with their queries, and header values.
             began = exchange.received > 0
             raise _explain(error, _host(url), timeout_s=timeout_s, began=began) from None
+
+    def reach(self, url: str, *, timeout_s: float) -> Reached:
+        """Connect to a URL's server, by TLS where it says so, and send nothing; no proxy is used.
+
+        Args:
+            url: An http or https URL.
+            timeout_s: Seconds for everything.
+
+        Raises:
+            NoAnswer: It cannot be reached, or its certificate is not trusted.
+        """
+        host = _host(url)
+        exchange = _Exchange(time.monotonic() + timeout_s)
+        try:
+            parts = urlsplit(url)
+            is_tls = parts.scheme == "https"
+            with _connect(host, parts.port or (443 if is_tls else 80), (), exchange) as sock:
+                if not is_tls:
+                    return Reached()
+                sock.settimeout(exchange.remaining_s())
+                with self._adapter.tls().wrap_socket(sock, server_hostname=host) as wrapped:
+                    ends = (wrapped.getpeercert() or {}).get("notAfter")
+                    until = ssl.cert_time_to_seconds(ends) if isinstance(ends, str) else None
+                    return Reached(
+                        wrapped.version(),
+                        None if until is None else datetime.fromtimestamp(until, UTC),
+                    )
+        except _FAILURES as error:
+            raise _explain(error, host, timeout_s=timeout_s, began=False) from None
 
     def _exchange(
         self, prepared: requests.PreparedRequest, exchange: "_Exchange", limit: int, *, cut: bool
@@ -320,12 +361,12 @@ class _Adapter(HTTPAdapter):
     ) -> tuple[Any, Any]:
         parts = urlsplit(request.url or "")
         place = {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port}
-        return place, {"ssl_context": self._context()} if parts.scheme == "https" else {}
+        return place, {"ssl_context": self.tls()} if parts.scheme == "https" else {}
 
     def cert_verify(self, conn: Any, url: str, verify: object, cert: object) -> None:
         """Leave the connection alone: the context says whom to trust."""
 
-    def _context(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
         """Make the context when it is first needed, since it costs 20 ms and some memory."""
         with self._tls_lock:
             if self._tls is None:

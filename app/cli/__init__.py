@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "run": "Poll, deliver and serve the pages, all in one process.",
     "watch": "Watch repositories without a configuration file.",
     "demo": "Show what it does, on a repository of its own, without a network.",
+    "doctor": "Ask forges, receivers and database for what a run would need.",
     "poll": "Poll one repository now.",
     "events": "List what has changed.",
     "deliver": "Send deliveries again, or cancel them.",
