@@ -1,6 +1,7 @@
 """Puts a forge's ways of reading together, in the order they are tried."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -11,8 +12,9 @@ from app.domain.errors import ForgeAnswerInvalid, ForgeError, ForgeSignInRefused
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.secret import Secret
+from app.forges.allowance import Allowance
 from app.forges.client import GitClient, RefsReply
-from app.forges.credentials import Account, Accounts, sources_of
+from app.forges.credentials import MOST_SIGN_INS, Account, Accounts, Token, sources_of
 from app.forges.exchange import origin
 from app.forges.fallback import Fallback, Way
 from app.forges.git_http import WAY as LS_REFS, GitHttp
@@ -22,6 +24,8 @@ from app.forges.probe import JustTold
 from app.forges.rest import WAY as REST
 from app.settings.types import Forge
 from app.transport import Transport
+
+Origin = tuple[str, str, int | None]
 
 
 class Spared:
@@ -65,6 +69,7 @@ def plain_git(forge: Forge, tools: Tools) -> Fallback:
             username=username,
             purpose=Purpose.LS_REMOTE,
             netrc=tools.netrc,
+            now=tools.now,
         )
         ways.append(Way(LS_REMOTE, signed, after=(ForgeAnswerInvalid,)))
     return Fallback(ways, now=tools.now)
@@ -75,7 +80,13 @@ def git_way(forge: Forge, tools: Tools, *, username: str) -> Way:
     git = GitHttp(tools.transport, now=tools.now)
     accounts = tools.accounts_of(forge)
     signed = SignedGit(
-        git, forge, accounts, username=username, purpose=Purpose.LS_REFS, netrc=tools.netrc
+        git,
+        forge,
+        accounts,
+        username=username,
+        purpose=Purpose.LS_REFS,
+        netrc=tools.netrc,
+        now=tools.now,
     )
     return Way(LS_REFS, signed, tells_files=False)
 
@@ -105,6 +116,7 @@ class SignedGit:
         username: str,
         purpose: Purpose,
         netrc: Netrc,
+        now: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._accounts = accounts
@@ -112,6 +124,8 @@ class SignedGit:
         self._username = username
         self._purpose = purpose
         self._netrc = netrc
+        self._now = now
+        self._owned: dict[tuple[Origin, tuple[str, Secret]], Account] = {}
 
     def list_refs(
         self,
@@ -122,15 +136,9 @@ class SignedGit:
         urgent: bool = False,
     ) -> RefsReply:
         """Ask once, with the credential whose turn it is."""
-        account, refused = self._account(repository, urgent=urgent)
+        signed, account, refused = self._sign(repository, timeout_s, urgent=urgent)
         if account is None:
-            known = repository if refused else self._signed_by_netrc(repository)
-            return self._asked(known, validator, timeout_s, urgent, refused)
-        try:
-            secret = account.secret(timeout_s=timeout_s)
-        except ForgeSignInRefused as error:
-            return self._asked(repository, validator, timeout_s, urgent, error)
-        signed = self._signed(repository, secret)
+            return self._asked(signed, validator, timeout_s, urgent, refused)
         status: int | None = None
         account.allowance.enter()
         try:
@@ -138,7 +146,7 @@ class SignedGit:
             status = HTTPStatus.OK
         except ForgeSignInRefused as error:
             status = HTTPStatus.UNAUTHORIZED
-            if secret is not None and account.source.renew(secret):
+            if signed.credentials is not None and account.source.renew(signed.credentials[1]):
                 raise  # the next poll has another
             raise account.allowance.refuse("git", str(error)) from error
         finally:
@@ -172,48 +180,64 @@ class SignedGit:
         self, repository: Repository, *, change: Event, timeout_s: float
     ) -> Details | None:
         """Ask with the credential whose turn it is."""
-        signed = self._signed_quietly(repository, timeout_s)
-        return self._client.describe(signed, change=change, timeout_s=timeout_s)
+        with self._quietly(repository, timeout_s) as signed:
+            return self._client.describe(signed, change=change, timeout_s=timeout_s)
 
     def pushes(
         self, repository: Repository, *, since: datetime, timeout_s: float
     ) -> tuple[Push, ...] | None:
         """Ask with the credential whose turn it is."""
-        signed = self._signed_quietly(repository, timeout_s)
-        return self._client.pushes(signed, since=since, timeout_s=timeout_s)
+        with self._quietly(repository, timeout_s) as signed:
+            return self._client.pushes(signed, since=since, timeout_s=timeout_s)
 
-    def _account(
-        self, repository: Repository, *, urgent: bool
-    ) -> tuple[Account | None, ForgeSignInRefused | None]:
-        """Return whose turn it is; if all were refused, why."""
-        if repository.credentials is not None or self._origin is None:
-            return None, None
-        if origin(repository.url) != self._origin:
-            return None, None
+    @contextmanager
+    def _quietly(self, repository: Repository, timeout_s: float) -> Iterator[Repository]:
+        account = None
         try:
-            return (
-                self._accounts.admit(
-                    repository.url, resource=Resource.GIT, urgent=urgent, by="git"
-                ),
-                None,
-            )
-        except ForgeSignInRefused as error:
-            return None, error
-
-    def _signed(self, repository: Repository, secret: Secret | None) -> Repository:
-        if secret is None:
-            return repository
-        return replace(repository, credentials=(self._username, secret))
-
-    def _signed_quietly(self, repository: Repository, timeout_s: float) -> Repository:
-        try:
-            account, refused = self._account(repository, urgent=False)
-            secret = account.secret(timeout_s=timeout_s) if account else None
+            signed, account, _ = self._sign(repository, timeout_s, urgent=False)
         except ForgeError:
-            return repository
-        if account is None:
-            return repository if refused else self._signed_by_netrc(repository)
-        return self._signed(repository, secret)
+            signed = repository
+        try:
+            yield signed
+        finally:
+            if account is not None:
+                account.allowance.give_up("git")  # nothing is learned of it here
+
+    def _sign(
+        self, repository: Repository, timeout_s: float, *, urgent: bool
+    ) -> tuple[Repository, Account | None, ForgeSignInRefused | None]:
+        """Return a repository with what signs in to it, and whose that is; if refused, why."""
+        url = repository.url
+        is_ours = self._origin is not None and origin(url) == self._origin
+        try:
+            if repository.credentials is None and is_ours:
+                git = Resource.GIT
+                account = self._accounts.admit(url, resource=git, urgent=urgent, by="git")
+                secret = account.secret(timeout_s=timeout_s)
+                known = None if secret is None else (self._username, secret)
+                return replace(repository, credentials=known), account, None
+            signed = self._signed_by_netrc(repository)
+            if signed.credentials is None:
+                return signed, None, None
+            account = self._own(signed.credentials, origin(url))
+            account.allowance.admit(Resource.GIT, urgent=urgent, by="git")
+        except ForgeSignInRefused as error:
+            return replace(repository, credentials=None), None, error
+        return signed, account, None
+
+    def _own(self, credentials: tuple[str, Secret], place: Origin) -> Account:
+        """Return the account for credentials that are not the forge's, one for all who bring them.
+
+        A wrong password in a hundred addresses is refused once, and not a hundred times.
+        """
+        known = self._owned.get((place, credentials))
+        if known is None:
+            allowance = Allowance(
+                share=1.0, now=self._now, signs_in=True, most_at_once=MOST_SIGN_INS
+            )
+            fresh = Account(Token(credentials[0], credentials[1]), allowance, 0)
+            known = self._owned.setdefault((place, credentials), fresh)
+        return known
 
     def _signed_by_netrc(self, repository: Repository) -> Repository:
         name, password = repository.credentials or ("", None)

@@ -4,7 +4,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -304,3 +304,21 @@ def test_pages_see_how_each_credential_stands() -> None:
     assert (credential.name, credential.state) == ("without a token", CredentialState.OK)
     assert forges.limits("no longer configured") == Limits()
     assert forges.spent("git") == {}
+
+
+def test_a_wrong_password_in_many_addresses_is_refused_once() -> None:
+    scene = Scene()
+    scene.world.state |= {"wrong": "revoked", "": "cut"}
+    scene.world.private = {one.name for one in REPOSITORIES[:10]}
+    for number, repository in enumerate(REPOSITORIES):
+        brings = replace(repository, credentials=("ada", Secret("wrong")))
+        is_private = number < 10
+        for turn in range(2):
+            if is_private or not (turn or number):
+                with pytest.raises(ForgeSignInRefused):
+                    scene.client.list_refs(brings, validator={}, timeout_s=5)
+            else:
+                reply = scene.client.list_refs(brings, validator={}, timeout_s=5)
+                assert reply.read_by == "ls-refs"
+
+    assert scene.world.count("git", "wrong") == 1
