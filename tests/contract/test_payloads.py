@@ -655,6 +655,20 @@ def test_every_ref_fits_into_a_header_and_comes_out_as_it_was(name: str) -> None
     assert unquote(carried) == f"refs/heads/{name}"
 
 
+@pytest.mark.parametrize("payload", FORMATS)
+def test_a_pull_request_is_told_by_its_own_ref_and_a_short_name(payload: str) -> None:
+    parcel = a_parcel(Change("refs/pull/7/head", OLD, NEW), payload=payload)
+
+    rendered = render(parcel)
+
+    body = json.loads(rendered.body)
+    told = body.get("data", body)
+    assert "refs/pull/7/head" in rendered.body.decode()
+    assert told["branch"]["name"] == "pull/7/head"
+    assert re.fullmatch(r"pull-7-head-[0-9a-f]{8}", told["branch"]["slug"])
+    assert told["branch"]["is_default"] is False
+
+
 # ---- standard -----------------------------------------------------------------------------------
 
 

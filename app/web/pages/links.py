@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from app.domain.refs import is_tag, short_name
+from app.domain.refs import is_pull, is_tag, short_name
 from app.domain.repository import parse_remote
 from app.settings.types import Forge
 
@@ -18,19 +18,38 @@ class Addresses:
     compare: str
     branch: str
     tag: str
+    pull: str | None = None
 
 
 KINDS = {
     "github": Addresses(
-        "/commit/{id}", "/compare/{before}...{after}", "/tree/{name}", "/tree/{name}"
+        "/commit/{id}",
+        "/compare/{before}...{after}",
+        "/tree/{name}",
+        "/tree/{name}",
+        "/pull/{name}",
     ),
     "gitlab": Addresses(
-        "/-/commit/{id}", "/-/compare/{before}...{after}", "/-/tree/{name}", "/-/tags/{name}"
+        "/-/commit/{id}",
+        "/-/compare/{before}...{after}",
+        "/-/tree/{name}",
+        "/-/tags/{name}",
+        "/-/merge_requests/{name}",
     ),
     "gitea": Addresses(
-        "/commit/{id}", "/compare/{before}...{after}", "/src/branch/{name}", "/src/tag/{name}"
+        "/commit/{id}",
+        "/compare/{before}...{after}",
+        "/src/branch/{name}",
+        "/src/tag/{name}",
+        "/pulls/{name}",
     ),
-    "gogs": Addresses("/commit/{id}", "/compare/{before}...{after}", "/src/{name}", "/src/{name}"),
+    "gogs": Addresses(
+        "/commit/{id}",
+        "/compare/{before}...{after}",
+        "/src/{name}",
+        "/src/{name}",
+        "/pulls/{name}",
+    ),
     # The later commit first, with an escaped line end between.
     "bitbucket": Addresses(
         "/commits/{id}",
@@ -43,6 +62,7 @@ KINDS = {
         "/compare/commits?sourceBranch={after}&targetBranch={before}",
         "/browse?at=refs%2Fheads%2F{name}",
         "/browse?at=refs%2Ftags%2F{name}",
+        "/pull-requests/{name}",
     ),
     "azure": Addresses(
         "/commit/{id}",
@@ -79,7 +99,10 @@ class ForgeLinks:
         return self._link(forge, url, lambda kind: kind.compare.format(before=before, after=after))
 
     def ref(self, forge: str, url: str, ref: str) -> str | None:
-        """Return a branch's or tag's page."""
+        """Return a branch's, a tag's or a pull request's page."""
+        if is_pull(ref):
+            number = ref.split("/")[2]
+            return self._link(forge, url, lambda kind: (kind.pull or "").format(name=number))
         name = quote(short_name(ref))
         return self._link(
             forge, url, lambda kind: (kind.tag if is_tag(ref) else kind.branch).format(name=name)

@@ -79,3 +79,20 @@ def test_each_forge_compares_in_its_own_way() -> None:
             f"?sourceBranch={AFTER}&targetBranch={BEFORE}"
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "ref", "page"),
+    [
+        ("github", "refs/pull/7/head", "/pull/7"),
+        ("gitlab", "refs/merge-requests/7/head", "/-/merge_requests/7"),
+        ("gitea", "refs/pull/7/head", "/pulls/7"),
+        ("gogs", "refs/pull/7/head", "/pulls/7"),
+    ],
+)
+def test_a_pull_request_has_a_page_of_its_own(kind: str, ref: str, page: str) -> None:
+    forge = Forge(name="x", kind=kind, url="https://x.io", api_url=None)
+
+    assert (
+        ForgeLinks({"x": forge}).ref("x", "https://x.io/a/b.git", ref) == f"https://x.io/a/b{page}"
+    )
