@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 
 from app.domain.details import Person
 from app.domain.hook import HookChange, HookMessage
-from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, TAG_PREFIX
+from app.domain.refs import BRANCH_PREFIX, LONGEST_REF, TAG_PREFIX, is_pull
 from app.domain.secret import Secret
 
 Headers: TypeAlias = Mapping[str, str]  # by their names in lower case
@@ -214,6 +214,32 @@ def _deleted(told: Mapping[str, Any]) -> Iterator[HookChange]:
     yield from _change(_full(told), None, _NONE, pusher=_sender(told))
 
 
+def _pulled(told: Mapping[str, Any]) -> Iterator[HookChange]:
+    """Read what GitHub, Gitea and Forgejo tell of a pull request, if its commits changed."""
+    before = {"opened": _NONE}.get(str(told.get("action")), told.get("before"))
+    if told.get("action") in {"opened", "synchronize", "synchronized"}:
+        head = _dict(_dict(told.get("pull_request")).get("head")).get("sha")
+        yield from _change(
+            _numbered("pull", told.get("number")), before, head, pusher=_sender(told)
+        )
+
+
+def _merge_requested(told: Mapping[str, Any]) -> Iterator[HookChange]:
+    """Read what GitLab tells of a merge request, if its commits changed."""
+    request, user = _dict(told.get("object_attributes")), _dict(told.get("user"))
+    before = _NONE if request.get("action") == "open" else request.get("oldrev")
+    if before is not None:
+        head = _dict(request.get("last_commit")).get("id")
+        person = _person(user.get("name"), user.get("email"), user.get("username"))
+        ref = _numbered("merge-requests", request.get("iid"))
+        yield from _change(ref, before, head, pusher=person)
+
+
+def _numbered(what: str, number: object) -> str | None:
+    is_number = isinstance(number, int) and not isinstance(number, bool)
+    return f"refs/{what}/{number}/head" if is_number else None
+
+
 def _cloud_push(told: Mapping[str, Any]) -> Iterator[HookChange]:
     """Read what Bitbucket Cloud calls a push."""
     actor = _dict(told.get("actor"))
@@ -253,6 +279,8 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[HookChange]]] = Ma
         "push": _push,
         "create": _created,
         "delete": _deleted,
+        "pull_request": _pulled,
+        "Merge Request Hook": _merge_requested,
         "gitlab push": _gitlab_push,
         "repo:push": _cloud_push,
         "repo:refs_changed": _server_push,
@@ -269,12 +297,12 @@ def _change(
     pushed_at: datetime | None = None,
     forced: bool | None = None,
 ) -> Iterator[HookChange]:
-    """Give a change of a branch or tag; nothing where it is none, or makes no sense."""
+    """Give a change of what may be watched; nothing where it is none, or makes no sense."""
     name = _plain(ref, LONGEST_REF)
     ends = _commit(before), _commit(after)
-    if name is None or name != ref or not name.startswith((BRANCH_PREFIX, TAG_PREFIX)):
+    if name is None or name != ref:
         return
-    if any(ends):
+    if any(ends) and (name.startswith((BRANCH_PREFIX, TAG_PREFIX)) or is_pull(name)):
         yield HookChange(name, *ends, pusher=pusher, pushed_at=pushed_at, forced=forced)
 
 

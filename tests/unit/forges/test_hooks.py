@@ -207,6 +207,39 @@ def test_what_was_created_or_deleted_is_told_as_far_as_it_goes() -> None:
     assert deleted.changes == (HookChange("refs/heads/x", None, NONE),)
 
 
+def test_new_commits_of_a_pull_request_are_told_and_nothing_else_of_it() -> None:
+    request = {"number": 7, "pull_request": {"head": {"sha": NEW}}, "sender": {"login": "ada"}}
+    opened = read_json({**request, "action": "opened"}, x_github_event="pull_request")
+    pushed = read_json(
+        {**request, "action": "synchronize", "before": OLD}, x_github_event="pull_request"
+    )
+    others = [
+        read_json({**request, "action": action}, x_github_event="pull_request")
+        for action in ("closed", "labeled", None)
+    ]
+
+    who = Person("ada", "", "ada")
+    assert opened.changes == (HookChange("refs/pull/7/head", NONE, NEW, who),)
+    assert pushed.changes == (HookChange("refs/pull/7/head", OLD, NEW, who),)
+    assert {other.changes for other in others} == {()}
+
+
+def test_new_commits_of_a_merge_request_are_told_and_nothing_else_of_it() -> None:
+    request = {"iid": 7, "last_commit": {"id": NEW}}
+    opened, pushed, other = (
+        read_json(
+            {"object_attributes": {**request, **more}, "user": {"name": "Ada", "username": "ada"}},
+            x_gitlab_event="Merge Request Hook",
+        ).changes
+        for more in ({"action": "open"}, {"action": "update", "oldrev": OLD}, {"action": "update"})
+    )
+
+    who = Person("Ada", "", "ada")
+    assert opened == (HookChange("refs/merge-requests/7/head", NONE, NEW, who),)
+    assert pushed == (HookChange("refs/merge-requests/7/head", OLD, NEW, who),)
+    assert other == ()
+
+
 def test_bitbucket_tells_several_changes_at_once() -> None:
     cloud = {
         "actor": {"display_name": "Ada", "nickname": "ada"},
@@ -344,7 +377,17 @@ ODD = st.recursive(
 )
 EVENTS = st.sampled_from(
     [
-        *("push", "create", "delete", "ping", "Push Hook", "Tag Push Hook", "System Hook"),
+        *(
+            "push",
+            "create",
+            "delete",
+            "ping",
+            "pull_request",
+            "Merge Request Hook",
+            "Push Hook",
+            "Tag Push Hook",
+            "System Hook",
+        ),
         *("repo:push", "repo:refs_changed", "issues", "", "\0"),
     ]
 )

@@ -235,6 +235,19 @@ def test_what_is_not_watched_wakes_nothing() -> None:
     assert scene.woken == ["a/b"]
 
 
+def test_a_pull_request_wakes_those_who_watch_them() -> None:
+    pulls = Repository("pulls", WEBSITE.url, "github", refs=RefFilter(wants_pulls=True))
+    scene = Scene(WEBSITE, pulls)
+    told = {
+        "action": "opened",
+        "number": 7,
+        "pull_request": {"head": {"sha": NEW}},
+        "repository": {"html_url": "https://github.com/acme/website"},
+    }
+
+    assert scene.send(told, event="pull_request").repositories == ("pulls",)
+
+
 def test_two_repositories_at_one_address_are_both_woken() -> None:
     mains = Repository("mains", WEBSITE.url, "github", refs=RefFilter(("main",)))
     scene = Scene(WEBSITE, mains)
