@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.scene import write_configuration
+from tests.e2e.scene import wait_polled, write_configuration
 from tests.fakes.github import TOKEN, FakeGitHub
+from tests.fakes.gitlab import FakeGitLab
 from tests.fakes.hosting import HEADS
 from tests.fakes.process import RunningSentry, eventually
 from tests.fakes.receiver import RecordingReceiver
@@ -260,3 +261,31 @@ def test_a_repository_that_is_renamed_or_new_or_deleted_disturbs_no_other(tmp_pa
         scene.wait_found(scene.troubled.push(*others, ref=HEADS + "topic-9"))
         scene.assert_the_other_is_at_full_pace()
         assert scene.states(scene.troubled)[first] == "ok"
+
+
+def test_a_wrong_token_never_gets_an_address_shut_out_of_gitlab(tmp_path: Path) -> None:
+    with FakeGitLab() as forge, RecordingReceiver() as receiver:
+        names = [f"acme/private-{number:02}" for number in range(40)]
+        for name in names:
+            forge.create(name).is_private = True
+        file = write_configuration(
+            tmp_path,
+            database="sqlite:///wrong.db",
+            repositories=[{"url": f"{forge.address}/{name}.git", "name": name} for name in names],
+            receivers={"ci": {"url": receiver.url, "secret": None}},
+            forges={"work": {"kind": "gitlab", "url": forge.address, "token": "glpat-wrong"}},
+        )
+        with RunningSentry("run", "-c", str(file), folder=tmp_path) as sentry:
+            sentry.wait_ready()
+            eventually(
+                lambda: all(one["last_outcome"] == "failed" for one in sentry.repositories()),
+                deadline_s=DEADLINE_S,
+                what="every repository has failed",
+            )
+            wait_polled(sentry)
+        failures = list(forge.failures.values())
+        refused = forge.ledger.statuses[401]
+    assert sum(one.total for one in failures) <= 2
+    # Without a token git asks who we are, which counts as no attempt to sign in.
+    assert refused > 0
+    assert not any(one.banned_until_s for one in failures)
