@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
+from app.domain.cadence import Pace
 from app.domain.details import Commit, Details, Person
 from app.domain.errors import (
+    ForgeBusy,
     ForgeDenied,
     ForgeRateLimited,
     ForgeUnavailable,
@@ -19,8 +21,8 @@ from app.domain.paths import PathFilter
 from app.domain.repository import Repository
 from app.services import catalog
 from app.services.branch_monitor import BranchMonitor
-from app.services.catalog import Catalog
-from app.services.poller import Poller
+from app.services.catalog import Catalog, Entry
+from app.services.poller import ONCE_MORE, Paces, Poller
 from app.services.scheduler import Call, NextCall
 from app.settings.types import Receiver
 from app.storage.records import PollRecord, Watched
@@ -46,9 +48,11 @@ class Scene:
         self.owed = 0
         self.told: list[tuple[str, int]] = []  # what is to be described, and how much was owed
         self.losses = 0
+        self.watched_for = timedelta(minutes=10)
+        self.polled_at: list[datetime] = []
         self.poller = self.new_poller()
 
-    def new_poller(self) -> Poller:
+    def new_poller(self, paces: Paces | None = None) -> Poller:
         return Poller(
             catalog=self.catalog,
             monitor=BranchMonitor(
@@ -67,7 +71,14 @@ class Scene:
             chance=lambda: 0.5,
             ceiling=timedelta(minutes=15),
             timeout=timedelta(seconds=10),
+            paces=paces,
         )
+
+    def pace(self, entry: Entry, /) -> Pace:
+        return Pace(FLOOR, timedelta(minutes=15), rest=self.watched_for, reason="watched")
+
+    def polled(self, repository_id: int, started_at: datetime, /) -> None:
+        self.polled_at.append(started_at)
 
     def found(self, repository: Repository, event: Event) -> None:
         if self.break_down:
@@ -349,3 +360,72 @@ def test_what_was_described_on_the_way_is_not_asked_again() -> None:
 
     assert [event.name for event in scene.found_events] == ["main"]
     assert scene.told == []
+
+
+def test_a_poll_that_must_wait_for_its_slot_is_no_poll_and_no_failure(scene: Scene) -> None:
+    before, last = scene.standing, scene.last
+    scene.client.error = ForgeBusy("its turn comes", at=scene.clock() + timedelta(seconds=4))
+
+    follow = scene.poll("schedule")
+
+    assert (follow.at - scene.clock(), follow.reason) == (timedelta(seconds=4), "slot")
+    assert scene.last == last
+    assert (scene.standing.failures, scene.standing.last_poll_at) == (0, before.last_poll_at)
+    assert scene.standing.next_poll_at == follow.at
+    assert scene.standing.next_poll_reason == "waits for its slot in the forge's allowance"
+
+
+@pytest.mark.parametrize("reason", ["wake", "hook", "probe"])
+def test_who_waits_for_a_slot_is_still_awaited(scene: Scene, reason: str) -> None:
+    scene.client.error = ForgeBusy("its turn comes", at=scene.clock() - timedelta(seconds=1))
+
+    follow = scene.poll(reason)
+
+    assert follow.reason == reason
+    assert follow.at > scene.clock()
+
+
+@pytest.mark.parametrize("reason", ["hook", "probe"])
+def test_a_move_that_was_told_of_and_is_not_seen_is_looked_for_once_more(
+    scene: Scene, reason: str
+) -> None:
+    first = scene.poll(reason)
+    said = scene.standing.next_poll_reason
+    second = scene.poll(first.reason)
+    third = scene.poll(reason)
+
+    assert (first.at - scene.clock(), first.reason) == (ONCE_MORE, reason)
+    assert said == f"once more, since a {reason} told of a move"
+    assert (second.wait, second.reason) == (FLOOR, "schedule")
+    assert third.at - scene.clock() == ONCE_MORE
+
+
+def test_a_move_that_was_told_of_and_seen_is_believed(scene: Scene) -> None:
+    scene.push("b2")
+
+    assert scene.poll("probe") == NextCall(scene.clock() + FLOOR, FLOOR, "schedule")
+
+
+def test_who_is_watched_otherwise_rests_until_a_poll_fails(scene: Scene) -> None:
+    poller = scene.new_poller(paces=scene)
+    rested = poller.poll(1, Call("schedule", scene.clock()))
+    reason = scene.standing.next_poll_reason
+    scene.client.error = ForgeUnavailable("timed out after 10 s")
+    failed = poller.poll(1, Call("schedule", scene.clock()))
+
+    assert (rested.wait, reason) == (timedelta(minutes=10), "watched")
+    assert failed.wait == FLOOR * 2 * 1.05
+    assert scene.polled_at == [scene.clock()]
+
+
+def test_what_is_learned_beside_polls_is_written_without_one(scene: Scene) -> None:
+    scene.catalog.flush()
+    scene.catalog.learn(1, {"is_archived": True})
+    scene.catalog.replan(1, scene.clock(), "soon")
+    scene.catalog.learn(9, {"is_archived": True})
+    scene.catalog.replan(9, scene.clock(), "soon")
+    scene.catalog.flush()
+
+    state = scene.store.states[-1]
+    assert (state.facts, state.next_poll_reason) == ({"is_archived": True}, "soon")
+    assert len(scene.store.records) == 1

@@ -317,6 +317,33 @@ def test_a_plan_within_its_wait_is_left_alone() -> None:
     assert calls == [1, 2]
 
 
+def test_a_poll_can_be_brought_forward_and_never_put_off() -> None:
+    calls: list[tuple[int, str]] = []
+
+    def poll(repository_id: int, call: Call) -> NextCall:
+        calls.append((repository_id, call.reason))
+        return after(LONG)
+
+    with running(poll, repositories=2) as scheduler:
+        wait_until(lambda: len(calls) == 2)
+        wait_until(lambda: scheduler.bring(1, now() + SHORT))
+        is_put_off = scheduler.bring(2, now() + 2 * LONG)
+        is_seated = scheduler.bring(3, now())
+        wait_until(lambda: len(calls) == 3)
+
+    assert (is_put_off, is_seated) == (False, False)
+    assert calls[2] == (1, "schedule")
+
+
+def test_a_scheduler_that_was_stopped_does_not_start_again() -> None:
+    with running(lambda repository_id, call: after(LONG)) as scheduler:
+        scheduler.start()
+
+    scheduler.start()
+
+    assert not scheduler.is_alive
+
+
 def test_a_wait_beyond_the_calendar_stops_nothing() -> None:
     calls: list[int] = []
 
