@@ -87,19 +87,29 @@ def _list_known(connection: Connection) -> list[_Known]:
 
 
 def _match(wanted: Sequence[Repository], known: Sequence[_Known]) -> list[_Known | None]:
-    """Find each wanted repository's row: by its URL first, then by the URL it once had."""
+    """Find each wanted repository's row: by its URL first, then by the URL it once had.
+
+    Last by the URL that the forge led on to from the one that was configured.
+    """
     # Of several rows the last one counts: retired ones come first, and then newer ones.
     in_order = sorted(known, key=lambda row: (not row.is_retired, -row.watched.id))
     by_url = {row.watched.url: row for row in in_order}
     by_key = {row.watched.key: row for row in in_order}
+    by_move = {_plain(to): row for row in in_order if (to := row.watched.facts.get("moved_to"))}
     matches = [by_url.pop(repository.url, None) for repository in wanted]
     taken = {match.watched.id for match in matches if match}
-    for index, repository in enumerate(wanted):
-        row = by_key.get(repository.url) if matches[index] is None else None
-        if row is not None and row.watched.id not in taken:
-            taken.add(row.watched.id)
-            matches[index] = row
+    for rows, spelled in ((by_key, str), (by_move, _plain)):
+        for index, repository in enumerate(wanted):
+            row = rows.get(spelled(repository.url)) if matches[index] is None else None
+            if row is not None and row.watched.id not in taken:
+                taken.add(row.watched.id)
+                matches[index] = row
     return matches
+
+
+def _plain(url: str) -> str:
+    """Return a URL as forges do not tell it from others: they ignore case, and ``.git``."""
+    return url.lower().removesuffix(".git")
 
 
 def _is_as_wanted(row: _Known, repository: Repository) -> bool:

@@ -33,7 +33,7 @@ from app.services.status.explanation import (
     says_place,
     says_watched,
 )
-from app.services.status.forges import ForgeReader, Watch, find
+from app.services.status.forges import ForgeReader, Watch, facts_of, find
 from app.services.status.kept import Kept
 from app.services.status.latency import Latencies, latency_of
 from app.services.status.needs import (
@@ -398,7 +398,7 @@ class Status:
             failures=poll.failures,
             latency=latency,
             error=trouble_of(poll),
-            facts=poll.facts,
+            facts=facts_of(entry.url, poll.facts),
         )
 
     def _filter(self, entry: RepositoryEntry) -> RefFilter:

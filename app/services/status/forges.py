@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.domain.allowance import Budget, Credential, Spent
 from app.domain.errors import NotFound
@@ -165,6 +165,18 @@ def find(forges: tuple[ForgeStatus, ...], name: str) -> ForgeStatus:
     if found is None:
         raise NotFound(f"no forge named {name!r} is used")
     return found
+
+
+def facts_of(url: str, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out where a repository has moved to once that is where it is configured.
+
+    >>> facts_of("https://x/a.git", {"moved_to": "https://x/A", "is_archived": True})
+    {'is_archived': True}
+    """
+    moved_to = str(facts.get("moved_to") or "")
+    if moved_to.lower().removesuffix(".git") != url.lower().removesuffix(".git"):
+        return facts
+    return {name: value for name, value in facts.items() if name != "moved_to"}
 
 
 def _work(watch: Watch, name: str) -> ForgeWork:

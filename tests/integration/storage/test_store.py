@@ -285,6 +285,34 @@ def test_a_repository_is_known_again_by_the_url_it_once_had(
     assert (by_key.id, by_key.url) == (website.id, WEBSITE.url)
 
 
+def test_a_repository_that_is_watched_by_both_its_names_is_two(
+    database: Database, store: Store, fence: int, website: Watched
+) -> None:
+    moved = replace(WEBSITE, name="acme/moved", url="https://git.example.com/new/website")
+    with database.alone() as connection, connection.begin():
+        connection.execute(update(repositories).values(facts={"moved_to": moved.url}))
+
+    known = watch(store, fence, moved, WEBSITE)
+
+    assert known[1].id == website.id
+    assert known[0].id != website.id
+
+
+def test_a_renamed_repository_keeps_its_history_under_its_new_address(
+    database: Database, store: Store, fence: int, website: Watched
+) -> None:
+    with database.alone() as connection, connection.begin():
+        facts = {"moved_to": "https://git.example.com/New/website.git"}
+        connection.execute(update(repositories).values(facts=facts))
+    moved = replace(WEBSITE, url="https://git.example.com/new/website")
+
+    (renamed,) = watch(store, fence, moved)
+    again = watch(store, fence, moved)
+
+    assert (renamed.id, renamed.key, renamed.url) == (website.id, website.key, moved.url)
+    assert again == [renamed]
+
+
 def test_a_repository_that_now_stands_where_another_was_first_seen_has_its_own_history(
     database: Database, store: Store, fence: int, website: Watched
 ) -> None:
