@@ -29,6 +29,7 @@ SAME = 0.05
 # the probe failed, which may be over soon.
 UNSEEN_FOR = timedelta(hours=1)
 FAILED_FOR = timedelta(minutes=2)
+REST = "rest"  # the way of reading that a forge counts
 # What each kind of forge has probes for; they need a credential, or ask in vain. GitLab's list says
 # too little too late (projects move there once an hour), and the others have no order to it.
 SEEN_AT: Mapping[str, frozenset[Probing]] = {
@@ -125,6 +126,7 @@ class Planner:
         self._plans: dict[str, ForgePlan] = {}
         self._places: dict[int, _Place] = {}
         self._owners: dict[int, tuple[str, str]] = {}  # by the repository's number: URL, owner
+        self._by_rest: set[int] = set()  # numbers of those that were read by REST at some time
         self._blind: dict[tuple[Probing, int], datetime] = {}  # until when
         self._left_alone: dict[str, timedelta] = {}  # by forge: the pace of who is not covered
         self._covered: set[int] = set()
@@ -213,11 +215,16 @@ class Planner:
         known = self._owners.get(number)
         if known is None or known[0] != repository.url:
             known = self._owners[number] = (repository.url, owner_of(forge, repository))
+        # What is set aside comes back: a plan that took it for gone would overdo the rest, and the
+        # next one the other way round.
+        way = REST if number in self._by_rest else self._forges.way_of(repository)
+        if way == REST:
+            self._by_rest.add(number)
         return Member(
             id=number,
             owner=known[1],
             interval=repository.interval,
-            way=self._forges.way_of(repository),
+            way=way,
             is_seen=is_seen,
             priority=repository.priority,
         )

@@ -244,6 +244,15 @@ def test_a_plan_lasts_until_something_changes(listed: Scene) -> None:
     assert listed.seats == {}
 
 
+def test_a_way_that_is_set_aside_for_a_while_turns_no_plan_over(listed: Scene) -> None:
+    first = listed.planner.plans()["github"]
+    listed.way = "ls-refs"
+    listed.clock.go(seconds=70)
+    listed.planner.plan()
+
+    assert listed.planner.plans()["github"] is first
+
+
 def test_a_paused_repository_is_in_no_plan(listed: Scene) -> None:
     listed.catalog.pause(1, listed.clock())
     listed.planner.hurry()
