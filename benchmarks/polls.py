@@ -27,6 +27,7 @@ from tests.fakes.github import TOKEN
 from tests.fakes.process import RunningSentry
 
 REPOSITORIES = 100
+POLLED_A_SECOND = 300  # by the program: as 10,000 repositories every 30 s are
 ROUNDS = 9
 TIMEOUT_S = 10.0
 # Each repository every second, and for so long: enough polls for a clock of 10 ms.
@@ -35,7 +36,7 @@ WATCHED_S = 20.0
 
 def measure() -> Iterator[Row]:
     """Ask the same unchanged repositories over and over."""
-    options = ("--organisations", "1", "--repositories", str(REPOSITORIES), "--unlimited")
+    options = ("--organisations=1", f"--repositories={POLLED_A_SECOND}", "--unlimited")
     with FakeGitHubProcess(*options, "--tls") as github:
         yield from _clients(github)
         yield _program(github, "REST 304 over TLS", 1.5, kind="github")
@@ -115,6 +116,8 @@ def _probe(github: FakeGitHubProcess, probing: Probing, key: str) -> Row:
         covered: frozenset[str] = frozenset()
         for _ in range(ROUNDS):  # a batch begins small and grows
             covered = probe.ask(repositories, timeout_s=TIMEOUT_S).covered
+        if len(covered) < len(repositories):
+            return Row(what, 0.05, "ms", float("inf"), f"only {len(covered)} are covered")
 
         def look_round() -> None:
             if probe.ask(repositories, timeout_s=TIMEOUT_S).moved:
@@ -138,7 +141,7 @@ def _program(github: FakeGitHubProcess, way: str, budget_ms: float, *, kind: str
     what = f"CPU for an unchanged poll by {way}, all included"
     if not IS_TOLD:
         return Row(what, budget_ms, "ms", None, NOT_TOLD)
-    names = [repository_name(n, organisations=1) for n in range(REPOSITORIES)]
+    names = [repository_name(n, organisations=1) for n in range(POLLED_A_SECOND)]
     forge: dict[str, Any] = github.settings() | {"kind": kind}
     if github.address.startswith("https"):
         forge["ca_file"] = str(AUTHORITY)
