@@ -264,7 +264,8 @@ class GitHub:
             if not following or not page or page[-1][1].at < since:
                 break
             url = call.next_url(url, following)
-        return tuple(sorted(found.values(), key=lambda one: one.at))
+        oldest_first = list(found.values())[::-1]  # so they stay where their moments are equal
+        return tuple(sorted(oldest_first, key=lambda one: one.at))
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)

@@ -212,7 +212,8 @@ class GitLab:
             if not following or not moments or moments[-1] < since:
                 break
             url = call.next_url(url, following)
-        return tuple(sorted(found.values(), key=lambda one: one.at))
+        oldest_first = list(found.values())[::-1]  # so they stay where their moments are equal
+        return tuple(sorted(oldest_first, key=lambda one: one.at))
 
     def _describe(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
         call = self._api.call(repository, timeout_s, limit_bytes=commits.LIMIT_BYTES)
