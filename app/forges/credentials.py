@@ -1,10 +1,11 @@
 """A forge's credentials: which of them serves a repository, and what each may still ask."""
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 from zlib import crc32
 
@@ -15,6 +16,8 @@ from app.forges.allowance import FOR_URGENT, MOST_AT_ONCE, Allowance
 from app.forges.github_app import Installation
 from app.settings.types import Forge
 from app.transport import Transport
+
+log = logging.getLogger(__name__)
 
 # What the public forges document, by the host of their API: signed in, and without a credential.
 # GitHub: 5,000 requests an hour (60 unknown), 5,000 points of GraphQL, 900 and 2,000 a minute.
@@ -37,6 +40,8 @@ _GITHUB_MINUTE = Limits(rest_per_minute=900, graphql_per_minute=2000)
 MOST_SIGN_INS = 24
 # A choice: who may ask again this soon is counted with, so that no plan is made anew for it.
 SOON = timedelta(minutes=2)
+
+Stop = TypeVar("Stop", ForgeRateLimited, ForgeSignInRefused)
 
 
 class Source(Protocol):
@@ -82,7 +87,18 @@ class Account:
     Its ``number`` tells it from the forge's others.
     """
 
-    def __init__(self, source: Source, allowance: Allowance, number: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        allowance: Allowance,
+        number: int,
+        *,
+        forge: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._forge = forge
+        self._now = now
+        self._told_until: datetime | None = None
         self.source = source
         self.allowance = allowance
         self.number = number
@@ -96,10 +112,27 @@ class Account:
         try:
             return self.source.secret(timeout_s=timeout_s)
         except ForgeSignInRefused as error:
-            raise self.allowance.refuse("api", str(error)) from error
+            refused = self.allowance.refuse("api", str(error))
+            raise self.stopped(refused, refused.until) from error
         except ForgeError:
             self.allowance.give_up()
             raise
+
+    def stopped(self, error: Stop, until: datetime | None) -> Stop:
+        """Tell the log why nothing is asked with it until then, once; return that error."""
+        told = self._told_until
+        if until is not None and (told is None or self._now() >= told):
+            self._told_until = until
+            log.warning(
+                "credential rests",
+                extra={
+                    "forge": self._forge,
+                    "credential": self.source.name,
+                    "error": str(error),
+                    "until": until.isoformat(),
+                },
+            )
+        return error
 
     def credential(self) -> Credential:
         """Return how it stands, for people."""
@@ -133,7 +166,9 @@ class Accounts:
         self._now = now
         self.signs_in = bool(sources)
         self._accounts = tuple(
-            Account(source, _allowance(forge, len(sources), now=now), number)
+            Account(
+                source, _allowance(forge, len(sources), now=now), number, forge=forge.name, now=now
+            )
             for number, source in enumerate(sources or (Token("without a token", None),))
         )
         self._spent: dict[Purpose, Spent] = {}

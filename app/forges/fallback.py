@@ -234,7 +234,10 @@ class Fallback:
             until = self._now() + self._pause * DENIED_PAUSES
         with self._lock:
             self._aside[repository.url, way.name] = _Aside(until, error)
-        log.info(
+        # What concerns a whole credential is told once, where it is found out.
+        is_shared = isinstance(error, (ForgeRateLimited, ForgeSignInRefused))
+        log.log(
+            logging.DEBUG if is_shared else logging.INFO,
             "way of reading set aside",
             extra={
                 "repository": repository.name,

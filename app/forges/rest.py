@@ -433,7 +433,8 @@ class Call:
         if reply.status == HTTPStatus.UNAUTHORIZED:
             said = message_of(reply)
             reason = DENIALS[HTTPStatus.UNAUTHORIZED] + (f": {said}" if said else "")
-            raise self._account.allowance.refuse("api", reason)
+            refused = self._account.allowance.refuse("api", reason)
+            raise self._account.stopped(refused, refused.until)
         return reply
 
     def _sent(
@@ -458,7 +459,8 @@ class Call:
 
     def _spent(self, reply: Reply) -> ForgeRateLimited:
         until = self._account.allowance.spent_until(reply) or self._now() + UNTOLD_WAIT
-        return self._account.allowance.exhaust(self._resource, until)
+        spent = self._account.allowance.exhaust(self._resource, until)
+        return self._account.stopped(spent, spent.reset_at)
 
     def _refusal(self, reply: Reply) -> ForgeError:
         """Tell what the answer means: a resource is spent, all must wait, or this is denied."""
@@ -470,7 +472,8 @@ class Call:
                 return self._spent(reply)
             is_limit = reply.status == HTTPStatus.TOO_MANY_REQUESTS or LIMIT_WORDS.search(said)
             if until is not None or is_limit:
-                return allowance.pause(until)
+                limited = allowance.pause(until)
+                return self._account.stopped(limited, limited.reset_at)
         error = refusal(reply, now=self._now())
         if said and isinstance(error, ForgeDenied):
             return type(error)(f"{error}: {said}")

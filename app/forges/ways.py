@@ -148,7 +148,8 @@ class SignedGit:
             status = HTTPStatus.UNAUTHORIZED
             if signed.credentials is not None and account.source.renew(signed.credentials[1]):
                 raise  # the next poll has another
-            raise account.allowance.refuse("git", str(error)) from error
+            refusal = account.allowance.refuse("git", str(error))
+            raise account.stopped(refusal, refusal.until) from error
         finally:
             account.allowance.leave(status, by="git")
         return reply
@@ -235,7 +236,8 @@ class SignedGit:
             allowance = Allowance(
                 share=1.0, now=self._now, signs_in=True, most_at_once=MOST_SIGN_INS
             )
-            fresh = Account(Token(credentials[0], credentials[1]), allowance, 0)
+            token = Token("what an address brings", credentials[1])  # its name may be a secret
+            fresh = Account(token, allowance, 0, forge=place[1], now=self._now)
             known = self._owned.setdefault((place, credentials), fresh)
         return known
 

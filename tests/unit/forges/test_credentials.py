@@ -322,3 +322,15 @@ def test_a_wrong_password_in_many_addresses_is_refused_once() -> None:
                 assert reply.read_by == "ls-refs"
 
     assert scene.world.count("git", "wrong") == 1
+
+
+def test_the_log_tells_once_why_a_credential_rests(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene("one", "two")
+    scene.world.state |= {"one": "revoked", "two": "banned"}
+
+    for _ in range(2):
+        scene.round()
+
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert sorted(record.__dict__["credential"] for record in told) == ["token 1", "token 2"]
+    assert "one" not in caplog.text.split()
