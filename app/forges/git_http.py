@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from app.domain.details import Details, Push
 from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited
@@ -265,6 +265,9 @@ def follow(server: Server, location: str) -> Server:
     """
     try:
         there = urljoin(server.base + ADVERTISEMENT, location)
+        parts = urlsplit(there)
+        # Nobody needs to see, or to use, a name and a password that a server put there.
+        there = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
         old, new = origin(server.base), origin(there)
     except ValueError as error:
         raise ForgeAnswerInvalid("the server sends git to what is no address") from error

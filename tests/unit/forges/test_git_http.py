@@ -163,6 +163,7 @@ def test_a_new_server_without_ls_refs_is_an_error() -> None:
         (f"https://git.example.com:443/new{END}", "https://git.example.com:443/new", True),
         (f"https://other.example.com/new{END}", "https://other.example.com/new", False),
         (f"https://git.example.com:8443/new{END}", "https://git.example.com:8443/new", False),
+        (f"https://eve:s3cret@git.example.com/new{END}", "https://git.example.com/new", True),
     ],
 )
 def test_a_moved_repository_is_followed_but_the_password_stays_with_its_host(
