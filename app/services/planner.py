@@ -30,6 +30,8 @@ SAME = 0.05
 UNSEEN_FOR = timedelta(hours=1)
 FAILED_FOR = timedelta(minutes=2)
 REST = "rest"  # the way of reading that a forge counts
+# Whose owner does not matter, since no list shows it: no URL, no owner.
+NOBODYS = ("", "")
 # What each kind of forge has probes for; they need a credential, or ask in vain. GitLab's list says
 # too little too late (projects move there once an hour), and the others have no order to it.
 SEEN_AT: Mapping[str, frozenset[Probing]] = {
@@ -126,7 +128,7 @@ class Planner:
         self._plans: dict[str, ForgePlan] = {}
         self._places: dict[int, _Place] = {}
         self._owners: dict[int, tuple[str, str]] = {}  # by the repository's number: URL, owner
-        self._by_rest: set[int] = set()  # numbers of those that were read by REST at some time
+        self._ways: dict[tuple[str, str, bool, bool], str] = {}  # of those that are read alike
         self._blind: dict[tuple[Probing, int], datetime] = {}  # until when
         self._left_alone: dict[str, timedelta] = {}  # by forge: the pace of who is not covered
         self._covered: set[int] = set()
@@ -158,6 +160,7 @@ class Planner:
 
     def _plan(self, now: datetime) -> None:
         self._note_blind(now)
+        self._ways = {key: way for key, way in self._ways.items() if way == REST}
         fleet: dict[str, list[Member]] = {}
         for entry in self._catalog.entries():
             if entry.repository.enabled and entry.watched.paused_at is None:
@@ -212,22 +215,31 @@ class Planner:
         for probing in is_seen:
             if (probing, number) in self._blind:
                 is_seen = is_seen - {probing}
-        known = self._owners.get(number)
-        if known is None or known[0] != repository.url:
+        known = self._owners.get(number) if is_seen else NOBODYS
+        if known is None or known[0] not in {repository.url, ""}:
             known = self._owners[number] = (repository.url, owner_of(forge, repository))
-        # What is set aside comes back: a plan that took it for gone would overdo the rest, and the
-        # next one the other way round.
-        way = REST if number in self._by_rest else self._forges.way_of(repository)
-        if way == REST:
-            self._by_rest.add(number)
         return Member(
             id=number,
             owner=known[1],
             interval=repository.interval,
-            way=way,
+            way=self._way(repository),
             is_seen=is_seen,
             priority=repository.priority,
         )
+
+    def _way(self, repository: Repository) -> str:
+        """Return how a repository is usually read, as are all that are configured alike.
+
+        What is set aside comes back: a plan that took it for gone would overdo the rest, and the
+        next one the other way round.
+        """
+        scheme, _, _ = repository.url.partition("://")
+        refs = repository.refs
+        key = (repository.forge, scheme, bool(refs.tags), refs.wants_pulls)
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._forges.way_of(repository)
+        return way
 
     def _note_blind(self, now: datetime) -> None:
         self._blind = {key: until for key, until in self._blind.items() if now < until}
@@ -356,6 +368,10 @@ def seen_by(forge: Forge | None, repository: Repository) -> frozenset[Probing]:
 
 def owner_of(forge: Forge | None, repository: Repository) -> str:
     """Return whose it is at its forge: the first part of its path there."""
+    if forge is not None and forge.url and repository.url.startswith(forge.url + "/"):
+        path = repository.url.removeprefix(forge.url + "/")  # ten times as fast as to parse it
+        owner, slash, _ = path.partition("/")
+        return owner.lower() if slash else ""
     remote = repository.remote
     root = urlsplit(forge.url).path.strip("/") if forge is not None else ""
     path = remote.path
