@@ -39,6 +39,7 @@ from app.services.status.latency import Latencies, latency_of
 from app.services.status.needs import (
     component_needs,
     event_needs,
+    forge_needs,
     former_needs,
     receiver_needs,
     repository_needs,
@@ -438,6 +439,7 @@ class Status:
             needs=(
                 *receiver_needs(receivers, now),
                 *former_needs(self._former.get()),
+                *forge_needs(self._forges.refused()),
                 *storm_needs(self.storms("held")),
                 *failing,
                 *event_needs(self._queries, self._receivers, now),

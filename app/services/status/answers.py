@@ -215,9 +215,9 @@ class ReceiverStatus:
 class Need:
     """Something that a person should look at, and what to do about it.
 
-    ``about`` is component, receiver, former receiver, repository, event, storm or deliveries, and
-    ``subject`` names the one (an event or storm by its id). ``receivers`` are those to which all
-    that they did not take can be sent again.
+    ``about`` is component, receiver, former receiver, forge, repository, event, storm or
+    deliveries, and ``subject`` names the one (an event or storm by its id). ``receivers`` are those
+    to which all that they did not take can be sent again.
     """
 
     code: str

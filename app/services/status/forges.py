@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from app.domain.allowance import Budget, Credential, Spent
+from app.domain.allowance import Budget, Credential, CredentialState, Spent
 from app.domain.errors import NotFound
 from app.domain.plan import ForgePlan, ProbeHealth
 from app.domain.repository import Repository
@@ -141,6 +141,19 @@ class ForgeReader:
             )
             for name in sorted(wanted | counts.keys())
             for forge in (self._forges.get(name),)
+        )
+
+    def refused(self) -> tuple[tuple[str, Credential], ...]:
+        """List the credentials that a forge does not take, with their forge; cheap to ask."""
+        watch = self._watch()
+        if watch is None:
+            return ()
+        return tuple(
+            (name, credential)
+            for name, forge in sorted(self._forges.items())
+            if forge.signs_in
+            for credential in watch.credentials(name)
+            if credential.state is CredentialState.REFUSED
         )
 
     def watched(self, entry: RepositoryEntry, repository: Repository | None) -> RepositoryWatch:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime, timedelta
 
+from app.domain.allowance import Credential
 from app.domain.errors import ForgeDenied, ForgeRateLimited
 from app.domain.health import OUTSIDE, Component, Status as Health
 from app.services.status.answers import Need, ReceiverStatus, Trouble
@@ -86,6 +87,20 @@ def former_needs(former: Sequence[tuple[str, int]]) -> list[Need]:
             remedy,
         )
         for name, owed in former
+    ]
+
+
+def forge_needs(refused: Sequence[tuple[str, Credential]]) -> list[Need]:
+    """Tell of credentials that their forge does not take."""
+    return [
+        Need(
+            "credential_refused",
+            "forge",
+            forge,
+            f"{forge} does not take its {credential.name}: {credential.reason or 'it is refused'}",
+            f"Put a new one into forges.{forge}; what else signs in goes on meanwhile.",
+        )
+        for forge, credential in refused
     ]
 
 

@@ -39,6 +39,8 @@ def _address(need: Need) -> str | None:
         return url_for("pages.deliveries", state=need.subject)
     if need.about == "storm":
         return url_for("pages.events", hold=need.subject)
+    if need.about == "forge":
+        return url_for("pages.forges")
     if need.about == "former receiver":
         return url_for("pages.receivers")
     return receiver_path(need.subject) if need.about == "receiver" else None

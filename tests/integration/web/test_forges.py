@@ -252,6 +252,26 @@ def test_a_credential_that_is_refused_says_why_and_what_to_do(
     assert "Put a new one into the configuration" in text
 
 
+def test_the_overview_names_a_credential_that_is_refused(
+    empty: Story, over: Over, watch: FakeWatch
+) -> None:
+    empty.repository("acme/site")
+    watch.standing["github"] = (TOKEN, REFUSED)
+    signed = replace(FORGES["github"], tokens=(Secret("s3cret"), Secret("0ther")))
+    client = over(forges={"github": signed})
+
+    page = page_of(client, "/")
+
+    (need,) = get(client, "/status")["needs"]
+    assert "github does not take its token 2: sign-in was refused (401)" in words(page)
+    assert "/forges" in page.links
+    assert (need["code"], need["about"], need["subject"]) == (
+        "credential_refused",
+        "forge",
+        "github",
+    )
+
+
 def test_a_plan_that_keeps_not_every_promise_says_so(
     empty: Story, over: Over, watch: FakeWatch
 ) -> None:
@@ -371,7 +391,14 @@ def test_a_poll_says_why_it_took_place(empty: Story, over: Over, reason: str, sa
 @pytest.mark.parametrize(
     ("paths", "said"),
     [
-        ({"verdict": "missed", "files": ["a.md"], "total": 1}, "none of 1 matches"),
+        (
+            {"verdict": "missed", "files": ["a.md"], "total": 1},
+            "none of the 1 that changed matches",
+        ),
+        (
+            {"verdict": "missed", "files": [], "total": 0},
+            "it touches none of the repository's paths",
+        ),
         ({"verdict": "matched", "files": ["a.md"], "total": 300}, "300 changed, and some match"),
         ({"verdict": "unknown", "files": [], "total": None}, "paths could not be told"),
     ],
