@@ -142,13 +142,19 @@ class Planner:
         self._is_stale = True
 
     def plan(self) -> None:
-        """Look at what has changed, and plan anew where something has; to be called often."""
+        """Look at what has changed, and plan anew where something has; to be called often.
+
+        Never raises: without a plan, or by an old one, polling goes on.
+        """
         with self._lock:
             now = self._now()
-            if self._is_due(now):
-                self._planned_at, self._is_stale = now, False
-                self._plan(now)
-            self._mind(now)
+            try:
+                if self._is_due(now):
+                    self._planned_at, self._is_stale = now, False
+                    self._plan(now)
+                self._mind(now)
+            except Exception:
+                log.exception("planning broke")
 
     def _is_due(self, now: datetime) -> bool:
         if self._is_stale or self._planned_at is None:

@@ -13,6 +13,7 @@ from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.forges.probe import Probe
+from app.services import planner
 from app.services.catalog import Catalog
 from app.services.planner import Planner, owner_of, plan_for, seen_by
 from app.services.prober import Prober
@@ -242,6 +243,20 @@ def test_a_plan_lasts_until_something_changes(listed: Scene) -> None:
     assert same is first
     assert {g.probing for g in listed.planner.plans()["github"].groups} == {Probing.NONE}
     assert listed.seats == {}
+
+
+def test_a_defect_in_planning_leaves_everyone_their_own_pace(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(planner, "plan_for", break_down)
+    scene = Scene(repositories(20), SCARCE)
+    scene.planner.plan()
+
+    assert scene.rest(1) == (timedelta(seconds=15), "")
+    assert [record.message for record in caplog.records] == ["planning broke"]
 
 
 def test_a_way_that_is_set_aside_for_a_while_turns_no_plan_over(listed: Scene) -> None:
