@@ -65,7 +65,6 @@ class Outcome:
     missed: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     told: dict[str, Any] = field(default_factory=dict)
-    baseline: dict[str, Any] = field(default_factory=dict)
     took_s: float = 0.0
     cpu_s: float = 0.0
     memory_mib: float = 0.0
@@ -135,7 +134,7 @@ def run(chosen: Chosen) -> Outcome:
         stack.enter_context(sentry)
         sentry.wait_ready()
         wait_all_polled(sentry, len(names), deadline_s=1800.0)
-        outcome = Outcome(baseline=github.control("report"))
+        outcome = Outcome()
         time.sleep(chosen.settling_s)
         for surface in PROBES if chosen.mode != "honest" else ():
             how = {"failing": {"fails": True}, "lying": {"lies": True}}[chosen.mode]
@@ -225,7 +224,7 @@ def rows(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
         yield Row(f"push → noticed, the latest, {whose}", chosen.promise_s, "s", lags_s[-1], beside)
     missed = "; ".join([*outcome.missed[:5], *(f"late: {one}" for one in outcome.late[:9])])
     yield Row(f"pushes missed, {whose}", 0.0, "", float(len(outcome.missed)), missed)
-    yield from _shares(outcome)
+    yield from _shares(chosen, outcome)
     refused = {
         f"{account}: {status}": n
         for account, one in outcome.told["accounts"].items()
@@ -238,18 +237,23 @@ def rows(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
     yield Row("CPU of all of it", 50.0, "% of a core", core if IS_TOLD else None, beside)
 
 
-def _shares(outcome: Outcome) -> Iterator[Row]:
-    """Return how much of each limit was used, as the forge counted it."""
+def _shares(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
+    """Return how much of each limit was used, as the forge counted it.
+
+    While probes are well, the pace of the measured time is what an hour would take. While they
+    ail, what was used since the start counts: it is spent until the share is, and then no more.
+    """
     told = next(iter(outcome.told["accounts"].values()))
-    first = next(iter(outcome.baseline["accounts"].values()))
     budget = 100 * SHARE
     for name, words in (("core", "REST"), ("graphql", "GraphQL")):
-        an_hour = told[name]["used"] * HOUR_S / outcome.took_s
+        limit, used = told[name]["limit"], told[name]["used"]
+        an_hour = used * HOUR_S / outcome.took_s
+        counted = an_hour if chosen.mode == "honest" else told[name]["used_of_it"]
         beside = (
-            f"{an_hour:,.0f} an hour at this pace; {first[name]['used']:,} more for the first look"
+            f"{an_hour:,.0f} an hour at the pace of {chosen.minutes:g} minutes; "
+            f"{told[name]['used_of_it']:,} since the start, the first look included"
         )
-        used = 100 * an_hour / told[name]["limit"]
-        yield Row(f"used of {told[name]['limit']:,} {words} an hour", budget, "%", used, beside)
+        yield Row(f"used of {limit:,} {words} an hour", budget, "%", 100 * counted / limit, beside)
     for name, words in (("rest_minute", "REST requests"), ("graphql_minute", "GraphQL points")):
         limit, most = told[name]["limit"], told[name]["most"]
         what = f"used of {limit:,} {words} in the worst minute"

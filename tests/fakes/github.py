@@ -72,8 +72,8 @@ class Account:
         """Return what was counted, as JSON spells it."""
         return {
             **self.ledger.told(),
-            "core": {"limit": self.core.limit, "used": self.core.total},
-            "graphql": {"limit": self.graphql.limit, "used": self.graphql.total},
+            "core": self.core.told(),
+            "graphql": self.graphql.told(),
             "rest_minute": {"limit": REST_A_MINUTE, "most": self.rest_minute.most},
             "graphql_minute": {"limit": GRAPHQL_A_MINUTE, "most": self.graphql_minute.most},
             "shut_out": {"times": self.shut_out.times, "asked": self.shut_out.asked},

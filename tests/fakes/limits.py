@@ -12,7 +12,10 @@ MINUTE_S = 60.0
 
 @dataclass(slots=True)
 class Window:
-    """``limit`` within a period that begins with the first question, as GitHub counts an hour."""
+    """``limit`` within a period that begins with the first question, as GitHub counts an hour.
+
+    ``used`` counts within the period, and ``total`` since somebody began to count.
+    """
 
     limit: int
     period_s: float = HOUR_S
@@ -35,6 +38,10 @@ class Window:
         """Take some away."""
         self.used += points
         self.total += points
+
+    def told(self) -> dict[str, int]:
+        """Return the figures, as JSON spells them."""
+        return {"limit": self.limit, "used": self.total, "used_of_it": self.used}
 
 
 @dataclass(slots=True)
