@@ -175,7 +175,7 @@ class Planner:
         has_changed = self._plans.keys() != fleet.keys()
         for name, members in fleet.items():
             limits = self._forges.limits(name)
-            batch = self._prober.batch_size(name) or USUAL_BATCH
+            batch = self._prober.batch_size(name, usual=USUAL_BATCH)
             basis = _Basis(hash(tuple(members)), batch, limits)
             if basis.is_like(self._bases.get(name)):
                 continue

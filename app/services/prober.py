@@ -76,7 +76,7 @@ class _Watch:
     moved: int = 0
     requests: int = 0
     points: int = 0
-    size: int = 0  # of the last answer: how many repositories a point was good for
+    last: tuple[int, int] = (0, 0)  # of the last answer: repositories, and requests for them
 
     def missed(self) -> frozenset[int]:
         """Return who is not shown, and will not be."""
@@ -259,7 +259,7 @@ class Prober:
             watch.moved += len(moved)
             watch.requests += seen.requests
             watch.points += seen.points
-            watch.size = len(entries) // max(1, seen.requests)
+            watch.last = len(entries), seen.requests
         for repository_id in sorted(moved):
             self._wake(repository_id)
         for url, facts in seen.facts.items():
@@ -329,15 +329,21 @@ class Prober:
             for probing, numbers in missed
         )
 
-    def batch_size(self, forge: str) -> int | None:
-        """Return how many repositories one query takes there, as measured; None before."""
+    def batch_size(self, forge: str, usual: int) -> int:
+        """Return how many repositories one query takes there, as measured, or else the usual.
+
+        Where several queries were needed, that is what one took. Where one was enough, it might
+        have taken more.
+        """
         with self._lock:
-            sizes = [
-                watch.size
+            seen = [
+                watch.last
                 for watch in self._watches.values()
-                if watch.forge == forge and watch.group.probing is Probing.BATCH and watch.size
+                if watch.forge == forge and watch.group.probing is Probing.BATCH
             ]
-        return min(sizes) if sizes else None
+        taken = [-(-count // requests) for count, requests in seen if requests > 1]
+        whole = [count for count, requests in seen if requests == 1]
+        return min(taken) if taken else max([usual, *whole])
 
     def name_of(self, repository_id: int) -> str | None:
         """Return the name of the probe that should cover a repository."""

@@ -23,6 +23,7 @@ class FakeProbe:
         self.mark = mark
         self.error: ForgeError | None = None
         self.lies = False
+        self.requests = 1
         self.hides: set[str] = set()
         self.facts: Mapping[str, Facts] = {}
         self.asked: list[tuple[str, ...]] = []
@@ -35,6 +36,6 @@ class FakeProbe:
         now = {one.url: self.mark(one) for one in repositories if one.url not in self.hides}
         moved = {url for url, mark in now.items() if self._marks.get(url) != mark}
         if self.lies:
-            return Seen(frozenset(), frozenset(now), self.facts)
+            return Seen(frozenset(), frozenset(now), self.facts, self.requests)
         self._marks = now
-        return Seen(frozenset(moved), frozenset(now), self.facts)
+        return Seen(frozenset(moved), frozenset(now), self.facts, self.requests)

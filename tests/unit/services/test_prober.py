@@ -332,7 +332,12 @@ def test_each_probes_health_is_told(scene: Scene) -> None:
 
 def test_how_many_repositories_a_query_takes_is_measured(scene: Scene) -> None:
     scene.follow(SITE, MANUAL, probing=Probing.BATCH, key="1")
-    before = scene.prober.batch_size("github")
+    before = scene.prober.batch_size("github", usual=30)
     scene.ask()
+    in_one = scene.prober.batch_size("github", usual=30)
+    scene.probe.requests = 2
+    scene.ask()
+    in_two = scene.prober.batch_size("github", usual=30)
 
-    assert (before, scene.prober.batch_size("github")) == (None, 2)
+    assert (before, in_one, in_two) == (30, 30, 1)
+    assert scene.prober.batch_size("elsewhere", usual=30) == 30
