@@ -13,7 +13,13 @@ from typing import TypeAlias
 
 from app.domain.allowance import Limits
 from app.domain.cadence import in_words
-from app.domain.errors import ForgeError, ForgeRateLimited, ForgeSignInRefused, RepoSentryError
+from app.domain.errors import (
+    ForgeDenied,
+    ForgeError,
+    ForgeRateLimited,
+    ForgeSignInRefused,
+    RepoSentryError,
+)
 from app.domain.plan import Member
 from app.domain.repository import Repository
 from app.forges import Forges
@@ -214,7 +220,9 @@ class Checkup:
             )
         except RepoSentryError as error:
             says = f"{repository.name} cannot be read: {error}"
-            remedy = "Check that it exists, and that the forge's credential may read it."
+            remedy = "See that its server runs, and look at the network between."
+            if isinstance(error, ForgeDenied):
+                remedy = "Check that it exists, and that what signs in there may read it."
             return Finding(forge.name, Level.PROBLEM, says, remedy)
         watched = sum(repository.refs.watches(ref) for ref in reply.refs or {})
         says = f"{repository.name} is read by {reply.read_by}: {watched} of its refs are watched"

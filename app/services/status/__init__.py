@@ -338,6 +338,7 @@ class Status:
         """Forget what was kept for a moment, since a person has just changed something."""
         self._told_receivers.forget()
         self._former.forget()
+        self._told_forges.forget()
         self._fleet.forget()
 
     def overview(self, components: Sequence[Component] = ()) -> Overview:
