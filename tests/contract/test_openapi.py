@@ -7,6 +7,7 @@ and before our fake it refuses answers that GitHub would not give. Needs @stopli
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -123,12 +124,14 @@ def described() -> dict[str, Any]:
 @contextlib.contextmanager
 def prism(folder: Path, *arguments: str) -> Iterator[str]:
     """Run Prism; yield its address."""
-    program = find_node_modules(PACKAGES) / ".bin" / "prism"
+    programs = find_node_modules(PACKAGES) / ".bin"
+    program = shutil.which("prism", path=str(programs))  # on Windows prism.cmd
+    assert program is not None, programs
     slice_file = folder / "slice.json"
     slice_file.write_text(json.dumps(described()), encoding="utf-8")
     port = free_port()
     mode, *rest = arguments
-    command = [str(program), mode, "-h", "127.0.0.1", "-p", str(port), str(slice_file), *rest]
+    command = [program, mode, "-h", "127.0.0.1", "-p", str(port), str(slice_file), *rest]
     with a_running(command, folder=folder, port=port):
         yield f"http://127.0.0.1:{port}"
 
