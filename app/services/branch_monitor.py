@@ -72,6 +72,15 @@ class Finding:
         return tuple(event for event in self.owed if event.id not in self.described)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """When refs were asked for that could not be old, when they were told, and by which way."""
+
+    asked_at: datetime
+    told_at: datetime
+    read_by: str | None
+
+
 class BranchMonitor:
     """Polls repositories; safe to call from many threads, one at a time for each repository."""
 
@@ -113,7 +122,7 @@ class BranchMonitor:
         # connection breaks in the very commit.
         self._unsure: set[int] = set()
         # When each repository was last read by a way whose answers are never old.
-        self._fresh_at: dict[int, datetime] = {}
+        self._fresh: dict[int, _Fresh] = {}
 
     def poll(
         self,
@@ -166,7 +175,7 @@ class BranchMonitor:
         )
         known = _located(known, reply)
         if not reply.lag:
-            self._fresh_at[known.id] = asked_at
+            self._fresh[known.id] = _Fresh(asked_at, self._now(), reply.read_by)
         if reply.refs is None:
             self._doubted.discard(known.id)
             return self._unmoved(repository, known, reply, catch_up=catch_up, woken=woken)
@@ -205,8 +214,12 @@ class BranchMonitor:
         It is asked for again, and believed once it can only be newer.
         """
         is_by_another = known.read_by != reply.read_by
-        at_the_start = known.last_poll_at if is_by_another else None
-        fresh_at = self._fresh_at.get(known.id, at_the_start)
+        fresh_at = known.last_poll_at if is_by_another else None
+        fresh = self._fresh.get(known.id)
+        if fresh is not None:
+            # What a way keeps it was told in the course of a reading of its own; another's answer
+            # may have been on its way as long as that one took.
+            fresh_at = fresh.asked_at if fresh.read_by == reply.read_by else fresh.told_at
         return fresh_at is not None and timedelta(0) <= asked_at - fresh_at < reply.lag
 
     def _doubt(self, known: Watched, refs: Refs) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -18,6 +20,7 @@ from app.domain.event import EventKind, hold_id
 from app.domain.paths import PathFilter, Touched, Verdict
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
+from app.forges.client import RefsReply
 from app.services.branch_monitor import BranchMonitor, Finding
 from app.settings.types import Receiver
 from app.storage.records import Watched
@@ -266,6 +269,28 @@ def test_an_answer_that_may_be_older_than_ours_takes_nothing_back() -> None:
 
     assert kept == [[], []]
     assert [(e.before[:2], e.after[:2]) for e in believed.events] == [("b2", "c3")]
+
+
+def test_a_probe_asked_in_the_course_of_a_slower_reading_takes_nothing_back() -> None:
+    """It may have been told less than the reading was, though that began before it."""
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    answer = scene.client.list_refs
+
+    def slowly(*args: Any, **more: Any) -> RefsReply:
+        scene.clock.go(seconds=3)
+        return answer(*args, **more)
+
+    with mock.patch.object(scene.client, "list_refs", slowly):
+        scene.poll(main="c3")
+    scene.clock.go(seconds=1)
+    scene.client.read_by, scene.client.lag = "graphql", timedelta(seconds=3)
+    older = scene.poll(main="b2")
+    scene.client.lag = timedelta(milliseconds=900)
+    newer = scene.poll(main="d4")
+
+    assert told(older) == []
+    assert [(e.before[:2], e.after[:2]) for e in newer.events] == [("c3", "d4")]
 
 
 def test_after_a_restart_an_answer_may_be_older_than_ours_as_well() -> None:
