@@ -17,6 +17,7 @@ from app.web.wiring import services
 CREDENTIALS_SHOWN = 8
 PROBES_SHOWN = 20
 
+WORST_FIRST = ("failing", "late", "new", "ok")
 MINUTES = "-minute"  # how the resources end that are counted within a minute
 
 
@@ -28,8 +29,9 @@ class Shown:
     state: str
     credentials: tuple[tuple[Credential, tuple[tuple[Budget, charts.Gauge], ...]], ...]
     spends: tuple[tuple[Spend, float, float | None, timedelta, charts.Gauge | None], ...]
-    probes: tuple[ProbeHealth, ...]
+    probes: tuple[tuple[ProbeHealth, str], ...]
     failing: int
+    late: int
 
     @property
     def covered(self) -> int:
@@ -49,10 +51,11 @@ def shown(one: ForgeStatus, now: datetime) -> Shown:
     """Choose what fits on a page, what is not well first."""
     work = one.work
     if work is None:
-        return Shown(one, "elsewhere", (), (), (), 0)
+        return Shown(one, "elsewhere", (), (), (), 0, 0)
     told = sorted(work.credentials, key=lambda it: it.state is CredentialState.OK)
-    failing = [probe for probe in work.probes if probe.error]
-    well = [probe for probe in work.probes if not probe.error]
+    probes = [(probe, state_of_probe(probe)) for probe in work.probes]
+    failing, late = (sum(state == word for _, state in probes) for word in ("failing", "late"))
+    probes.sort(key=lambda pair: WORST_FIRST.index(pair[1]))
     return Shown(
         forge=one,
         state=state_of(work.credentials),
@@ -61,9 +64,19 @@ def shown(one: ForgeStatus, now: datetime) -> Shown:
             for it in told[:CREDENTIALS_SHOWN]
         ),
         spends=tuple(map(_spend, work.plan.spends)) if work.plan else (),
-        probes=tuple([*failing, *well][:PROBES_SHOWN]),
-        failing=len(failing),
+        probes=tuple(probes[:PROBES_SHOWN]),
+        failing=failing,
+        late=late,
     )
+
+
+def state_of_probe(one: ProbeHealth) -> str:
+    """Return whether a probe would show what moves; one that answered and covers nobody is late."""
+    if one.error:
+        return "failing"
+    if one.covered:
+        return "ok"
+    return "late" if one.answered_at else "new"
 
 
 def state_of(credentials: Sequence[Credential]) -> str:

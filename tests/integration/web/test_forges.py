@@ -291,16 +291,22 @@ def test_a_probe_that_fails_comes_first_and_the_page_stays_small(
         site = empty.repository(f"acme/site-{number}")
         empty.hook(repository_id=site, reason="polling found nothing of it " * 6)
     broken = replace(PROBE, name="the list of zeta", error="timed out after 10 s", covered=0)
-    watch.healths = (*(replace(PROBE, name=f"the list of org-{n}") for n in range(150)), broken)
+    late = replace(PROBE, name="the list of yeta", covered=0)
+    watch.healths = (
+        *(replace(PROBE, name=f"the list of org-{n}") for n in range(150)),
+        broken,
+        late,
+    )
     watch.standing["github"] = tuple(replace(TOKEN, name=f"token {n}") for n in range(30))
     client = over()
 
     page, size = page_of(client), len(client.get("/forges").data)
 
     text = words(page)
-    assert text.index("the list of zeta") < text.index("the list of org-0")
+    assert text.index("the list of zeta") < text.index("the list of yeta")
+    assert text.index("the list of yeta") < text.index("the list of org-0")
     assert "timed out after 10 s" in text
-    assert "1 fails, and whom they cover is polled one by one" in text
+    assert "1 fails and 1 is late, so what these should cover is polled one by one" in text
     assert f"{PROBES_SHOWN} are shown" in text
     assert f"{30 - CREDENTIALS_SHOWN} more credentials" in text
     assert "/api/v1/forges/github" in page.links
