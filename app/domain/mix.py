@@ -33,6 +33,9 @@ COMFORT = 0.8
 LARGEST_BATCH = 100
 # Sums of many small numbers differ from what was meant by so much at most.
 SLACK = 1 + 1e-9
+# And where nothing is granted, what was added and taken away again leaves a crumb: less than this,
+# in an hour, is nothing.
+CRUMB = 1e-6
 
 # Beyond so many times the ceiling, nothing is watched any more.
 FARTHEST = 8.0**5
@@ -121,7 +124,7 @@ class Mix:
         granted = self.terms.granted[resource]
         if granted is None:
             return -inf
-        return self.spent[ORDER.index(resource)] - granted * share * SLACK
+        return self.spent[ORDER.index(resource)] - granted * share * SLACK - CRUMB
 
 
 def granted_by(limits: Limits, *, reads: float) -> dict[Resource, float | None]:
@@ -247,6 +250,8 @@ def _climb(clans: Sequence[Clan], mix: Mix, share: float, *, has_reserve: bool) 
     ladder.batch(has_reserve=has_reserve)
     ladder.read_by_git()
     mix.standing = ladder.standing()
+    for at in range(len(ORDER)):
+        mix.spent[at] = sum(rung.cost[at] * owners for row in mix.standing for rung, owners in row)
     _count_batches(clans, mix)
 
 

@@ -136,6 +136,26 @@ def test_what_the_api_does_not_grant_is_read_by_git() -> None:
     assert spent(plan, Resource.GIT) == 2400
 
 
+@pytest.mark.parametrize("points", [0, 3600])
+def test_while_the_api_grants_nothing_unlike_repositories_are_read_by_git_as_promised(
+    points: float,
+) -> None:
+    """What their requests added and took away again once left a crumb, and all waited 12 h."""
+    promised = (5, 30, 60, 300, 7, 11)
+    members = [
+        Member(n, f"owner-{n}", timedelta(seconds=promised[n % 6]), "rest", SEEN) for n in range(50)
+    ]
+
+    for count in range(1, len(members)):
+        plan = plan_for(members[:count], Limits(0, 0, points, points))
+
+        assert plan.is_kept
+        assert all(
+            group.every <= members[n].interval for group in plan.groups for n in group.members
+        )
+        assert "-0" not in " ".join(plan.sentences)
+
+
 def test_a_higher_priority_is_stretched_less() -> None:
     every = timedelta(seconds=15)
     members = [
