@@ -302,13 +302,14 @@ class Batch:
         # By where a part begins and ends: its last answer's digest, and the marks it stands for.
         self._bodies: dict[tuple[str, int], tuple[bytes, tuple[bytes | None, ...]]] = {}
         self._marks: dict[str, bytes] = {}  # by URL; each stands for all that was told
+        self._next = ""  # the URL at which to begin, where the last time was not for all
         self._size = FIRST_BATCH
         self._grows_from: datetime | None = None
 
     def ask(self, repositories: Sequence[Repository], *, timeout_s: float) -> Seen:
         """Ask for the refs of all; what cannot be told is covered by nobody."""
         deadline = time.monotonic() + timeout_s
-        waiting = self._wishes(repositories)
+        waiting = self._from_next(self._wishes(repositories))
         for url in self._marks.keys() - {one.url for one, _ in waiting}:
             del self._marks[url]
         seen = _Gathered()
@@ -319,8 +320,11 @@ class Batch:
             except ForgeError as error:
                 if not seen.is_any:
                     raise
-                # What has been seen is told. The rest is seen the next time, if there is one soon.
-                if not isinstance(error, ForgeBusy):
+                # What has been seen is told. The rest is seen the next time, if there is one soon,
+                # and before the others, for which alone there may be time again.
+                if isinstance(error, ForgeBusy):
+                    self._next = waiting[0][0].url
+                else:
                     self._lose(waiting)
                 break
             self._fit(len(part), answer)
@@ -337,6 +341,12 @@ class Batch:
             requests=seen.requests,
             points=seen.points,
         )
+
+    def _from_next(
+        self, wishes: list[tuple[Repository, graphql.Wish]]
+    ) -> list[tuple[Repository, graphql.Wish]]:
+        begin = next((n for n, (one, _) in enumerate(wishes) if one.url == self._next), 0)
+        return wishes[begin:] + wishes[:begin]
 
     def _lose(self, part: Sequence[tuple[Repository, graphql.Wish]]) -> None:
         for repository, _ in part:

@@ -10,13 +10,20 @@ from typing import Any
 
 import pytest
 
-from app.domain.errors import ForgeAnswerInvalid, ForgeDenied, ForgeRateLimited, ForgeUnavailable
+from app.domain.errors import (
+    ForgeAnswerInvalid,
+    ForgeBusy,
+    ForgeDenied,
+    ForgeRateLimited,
+    ForgeUnavailable,
+)
 from app.domain.plan import Probing
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.forges import CLIENTS, PROBES, Forges, github_probes
 from app.forges.client import GitClient
 from app.forges.probe import Facts, Probe, Seen
+from app.forges.rest import Api, Call
 from app.forges.ways import Tools
 from app.services.branch_monitor import BranchMonitor
 from app.transport import Transport
@@ -679,6 +686,32 @@ def test_what_a_failure_cut_off_is_covered_no_longer_and_what_was_seen_is_told(
     assert seen.moved == seen.covered == urls(*watched[:30])
     scene.forge.on_request, scene.forge.says = (lambda _: None), None
     assert ask(probe, watched).moved == urls(*watched[30:])
+
+
+def test_what_our_own_pace_put_off_is_asked_first_the_next_time(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the same ones would be put off each time, and seem to be covered."""
+    watched = scene.watch(*(f"acme/r{number:03}" for number in range(40)))
+    probe = scene.probe(Probing.BATCH, "1")
+    ask(probe, watched)
+    begin = Api.call
+    count = iter(range(10))
+
+    def busy_every_second_time(self: Api, *args: Any, **more: Any) -> Call:
+        if next(count) % 2:
+            raise ForgeBusy("in a moment", at=NOON)
+        return begin(self, *args, **more)
+
+    monkeypatch.setattr(Api, "call", busy_every_second_time)
+    monkeypatch.setattr(probe, "_size", 20)
+    for one in watched:
+        scene.push(one.name, NOON + timedelta(minutes=1))
+
+    first, second = ask(probe, watched), ask(probe, watched)
+
+    assert first.moved == urls(*watched[:20])
+    assert second.moved == urls(*watched[20:])
 
 
 @pytest.mark.parametrize("sort", ["RATE_LIMITED", "RATE_LIMIT"])
