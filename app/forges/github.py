@@ -188,13 +188,19 @@ class GitHub:
             if reply is not None:
                 return reply
             timeout_s = max(0.01, deadline - time.monotonic())
-        asked = _Tags(self._now(), kept.refs if kept else None)
+        asked_at = self._now()
         url = f"{root}/git/matching-refs/tags?per_page=100"
-        listings.append(Listing("tags", url, asked.read, empty_statuses=EMPTY_REPOSITORY))
+        listings.append(Listing("tags", url, tags, empty_statuses=EMPTY_REPOSITORY))
         reply = self._api.list_refs(
             repository, listings, validator=validator, timeout_s=timeout_s, urgent=urgent
         )
-        self._tags[repository.url] = asked
+        made_for = _of_tags(reply.validator)
+        refs = None
+        if reply.refs is not None:
+            refs = [pair for pair in reply.refs.items() if is_tag(pair[0])]
+        elif kept is not None and kept.validator == made_for:
+            refs = kept.refs
+        self._tags[repository.url] = _Tags(asked_at, made_for, refs)
         return reply
 
     def _with_kept(
@@ -208,7 +214,11 @@ class GitHub:
         urgent: bool,
     ) -> RefsReply | None:
         """Ask for branches alone, and tell the tags as they were; None where nobody knows them."""
-        of_tags = {name: etag for name, etag in validator.items() if name.startswith(TAGS)}
+        of_tags = _of_tags(validator)
+        if of_tags and of_tags != kept.validator:
+            # What was told last has not become the snapshot: an ETag from before it would not
+            # notice were the tags to go back to what they were then.
+            return None
         reply = RefsReply(None if of_tags else {}, WAY, dict(validator), requests=0)
         if listings:
             reply = self._api.list_refs(
@@ -285,17 +295,16 @@ class GitHub:
         return f"{self._api.base}/repos/{quote(owner, safe='')}/{quote(name, safe='')}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Tags:
-    """A repository's tags as they were told; None: they had not changed, and nobody knows."""
+    """A repository's tags as they were told, and the ETags that they were told with.
+
+    ``refs`` is None where they had not changed, and nobody knows them.
+    """
 
     asked_at: datetime
+    validator: Mapping[str, str]
     refs: Pairs | None = None
-
-    def read(self, items: list[Any]) -> Pairs:
-        """Keep what is taken apart."""
-        self.refs = tags(items)
-        return self.refs
 
 
 def branches(items: list[Any]) -> Pairs:
@@ -306,6 +315,10 @@ def branches(items: list[Any]) -> Pairs:
 def tags(items: list[Any]) -> Pairs:
     """Take ``/git/matching-refs/tags`` apart: the id is the tag object's own."""
     return [(item["ref"], item["object"]["sha"]) for item in items]
+
+
+def _of_tags(validator: Mapping[str, str]) -> dict[str, str]:
+    return {name: etag for name, etag in validator.items() if name.startswith(TAGS)}
 
 
 def push(item: Mapping[str, Any]) -> Push:

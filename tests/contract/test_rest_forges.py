@@ -784,6 +784,42 @@ def test_tags_that_nobody_remembers_are_asked_for(scene: Scene) -> None:
     assert scene.poll(unchanged).refs == scene.remote.refs()
 
 
+def test_tags_that_were_told_and_not_written_down_are_asked_for(scene: Scene) -> None:
+    """The ETag that is still kept would say that nothing changed, were such a tag to go again."""
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("*",), tags=("*",)))
+    scene.remote.tag("v1")
+    first = scene.poll()
+    scene.remote.tag("v2")
+    scene.now += github.TAGS_EVERY
+    scene.poll(first)  # and the database does not answer
+
+    scene.now += timedelta(seconds=30)
+    scene.remote.commit()
+    written = scene.poll(first)
+    scene.remote.delete("refs/tags/v2")
+    scene.now += github.TAGS_EVERY
+
+    assert "refs/tags/v2" in (written.refs or {})
+    assert scene.poll(written).refs == scene.remote.refs()
+
+
+def test_a_tag_that_came_and_went_unwritten_is_not_told_of(scene: Scene) -> None:
+    scene.repository = replace(scene.repository, refs=RefFilter(branches=("*",), tags=("*",)))
+    scene.remote.tag("v1")
+    first = scene.poll()
+    scene.remote.tag("v2")
+    scene.now += github.TAGS_EVERY
+    scene.poll(first)  # and the database does not answer
+    scene.remote.delete("refs/tags/v2")
+    scene.now += github.TAGS_EVERY
+    unchanged = scene.poll(first)
+
+    scene.remote.commit()
+
+    assert unchanged.refs is None
+    assert scene.poll(unchanged).refs == scene.remote.refs()
+
+
 # --- logs of pushes
 
 
