@@ -26,7 +26,7 @@ from benchmarks.usage import IS_TOLD, cpu_s, memory_mib
 from tests.fakes.process import RunningSentry
 
 SEED = 20260101
-SHARE = 0.60  # of one token's allowance; what the whole fleet must do with
+MOST_USED = 0.60  # of one token's allowance; what the whole fleet must do with
 DAY_S, HOUR_S, MINUTE_S = 86_400.0, 3600.0, 60.0
 # Once every repository is known: a plan is made and its probes have begun.
 SETTLING_S = 90.0
@@ -128,7 +128,7 @@ def run(chosen: Chosen) -> Outcome:
             Path(folder),
             {name: github.url(name) for name in names},
             polling={"interval": "15s", "max_interval": f"{chosen.max_interval_s:g}s"},
-            forges={"github": github.settings() | {"share": f"{SHARE:.0%}"}},
+            forges={"github": github.settings()},
         )
         sentry = RunningSentry("run", "-c", str(file), folder=Path(folder))
         stack.enter_context(sentry)
@@ -244,7 +244,7 @@ def _shares(chosen: Chosen, outcome: Outcome) -> Iterator[Row]:
     ail, what was used since the start counts: it is spent until the share is, and then no more.
     """
     told = next(iter(outcome.told["accounts"].values()))
-    budget = 100 * SHARE
+    budget = 100 * MOST_USED
     for name, words in (("core", "REST"), ("graphql", "GraphQL")):
         limit, used = told[name]["limit"], told[name]["used"]
         an_hour = used * HOUR_S / outcome.took_s

@@ -12,7 +12,7 @@ from zlib import crc32
 from app.domain.allowance import Credential, CredentialState, Limits, Purpose, Resource, Spent
 from app.domain.errors import ForgeBusy, ForgeError, ForgeRateLimited, ForgeSignInRefused
 from app.domain.secret import Secret
-from app.forges.allowance import FOR_URGENT, MOST_AT_ONCE, Allowance
+from app.forges.allowance import BURST_S, FOR_URGENT, MOST_AT_ONCE, Allowance
 from app.forges.github_app import Installation
 from app.settings.types import Forge
 from app.transport import Transport
@@ -251,11 +251,13 @@ class Accounts:
         """
         usable = [one.allowance.limits(soon=SOON) for one in self._accounts if self._is_usable(one)]
         part = self._share * (1 - FOR_URGENT)
+        # What the pace hands out: a plan for more would have its probes refused again and again.
+        steady = part * 60.0 / (60.0 + BURST_S)
         return Limits(
             rest_per_hour=_sum([one.rest_per_hour for one in usable], part),
-            rest_per_minute=_sum([one.rest_per_minute for one in usable], part),
+            rest_per_minute=_sum([one.rest_per_minute for one in usable], steady),
             graphql_per_hour=_sum([one.graphql_per_hour for one in usable], part),
-            graphql_per_minute=_sum([one.graphql_per_minute for one in usable], part),
+            graphql_per_minute=_sum([one.graphql_per_minute for one in usable], steady),
             git_per_hour=_sum([self._accounts[0].allowance.limits().git_per_hour], part),
         )
 

@@ -279,9 +279,9 @@ def test_a_fleet_is_planned_with_what_usable_credentials_have() -> None:
     scene.world.state["two"] = "spent"
     scene.round()
 
-    assert figures(both) == [7200, 1296, 7200, 2880]
-    assert figures(left) == [3600, 648, 3600, 1440]
-    assert figures(accounts.limits()) == [0, 0, 3600, 1440]
+    assert figures(both) == [7200, 1196, 7200, 2658]
+    assert figures(left) == [3600, 598, 3600, 1329]
+    assert figures(accounts.limits()) == [0, 0, 3600, 1329]
 
 
 def test_requests_are_counted_by_what_they_were_for() -> None:
