@@ -267,7 +267,7 @@ def pushes_of(item: Mapping[str, Any]) -> list[Push]:
 
 def _sort(words: str) -> str:
     told = {word.strip().lower() for word in words.split(",")}
-    return next((sort for word, sort in SORTS.items() if word in told), "unchanged")
+    return next((sort for word, sort in SORTS.items() if word in told), "modified")
 
 
 def _newest(call: Call, root: str, commit_id: str) -> Commit:

@@ -25,7 +25,9 @@ MOST_FILES = 300
 # Of all their paths together; more would make a delivery that some databases and receivers refuse.
 MOST_LETTERS = 100_000
 
-# What a forge's word for a file means here; a file whose content stays as it was is left out.
+# What a forge's word for a file means here. One whose content stays as it was is left out; whatever
+# another word says, something about the file did change.
+_UNCHANGED = "unchanged"
 _SORTS = {
     "added": "added",
     "copied": "added",
@@ -96,8 +98,8 @@ def with_files(commit: Commit, files: Sequence[File] | None) -> Commit:
     # Dictionaries, to name each once and in the order they came.
     sorts: dict[str, dict[str, None]] = {"added": {}, "modified": {}, "removed": {}}
     for file in files:
-        sort = _SORTS.get(file.status)
-        if sort is not None:
+        if file.status != _UNCHANGED:
+            sort = _SORTS.get(file.status, "modified")
             sorts[sort][text(file.path, LONGEST_MESSAGE)] = None
         if file.status == "renamed" and file.former:
             sorts["removed"][text(file.former, LONGEST_MESSAGE)] = None

@@ -23,6 +23,18 @@ def test_a_few_hundred_paths_are_told() -> None:
     assert len(commits.with_files(COMMIT, files).added or ()) == len(files)
 
 
+def test_a_file_of_which_a_forge_says_what_nobody_knows_has_changed() -> None:
+    files = [
+        commits.File("subrepo conflict", "lib"),
+        commits.File("unchanged", "same"),
+        commits.File("type changed", "link"),
+    ]
+
+    told = commits.with_files(COMMIT, files)
+
+    assert (told.added, told.modified, told.removed) == ((), ("lib", "link"), ())
+
+
 def test_paths_without_end_are_not_told_at_all() -> None:
     files = [commits.File("added", f"{n}/{'x' * 4000}") for n in range(50)]
 
