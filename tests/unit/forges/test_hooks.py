@@ -139,6 +139,10 @@ def test_a_time_that_is_none_is_refused(stamp: str) -> None:
     assert not signed(headers, kind="gitlab", secret=Secret("whsec_%%%"))
 
 
+def test_a_signing_token_that_holds_nothing_takes_no_webhook() -> None:
+    assert not signed(by_standard(b"", at=NOON), kind="gitlab", secret=Secret("whsec_"))
+
+
 def test_githubs_push_tells_who_when_and_how() -> None:
     told = read_json(GITHUB, x_github_event="push", x_github_delivery="72d3162e")
 
