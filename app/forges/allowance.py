@@ -522,8 +522,8 @@ class _Purse:
             return
         wait_s = min((1.0 - self._ahead) / rate * (1.0 + jitter), LONGEST_PERIOD.total_seconds())
         at = min(now + timedelta(seconds=wait_s), self.reset_at)
-        if wait_s <= LONGEST_WAIT_S:
-            raise ForgeBusy("what is left of the allowance is spread over its period", at=at)
+        # Not a slot to wait for: it would be anybody's who comes first then, and where many ask,
+        # some were put off for minutes while another way could have read them.
         raise ForgeRateLimited(
             f"what is left of the forge's allowance is spread until it is new "
             f"({self._remaining} of {self._limit} remain)",

@@ -358,6 +358,24 @@ def test_what_is_left_is_spread_over_the_period(allowance: Allowance, clock: Clo
     allowance.admit()
 
 
+def test_nobody_is_put_off_again_and_again_for_what_is_left_of_an_hour(
+    allowance: Allowance,
+) -> None:
+    refusals: list[Exception] = []
+    for remaining in range(5000, 3500, -1):
+        allowance.learn(told(remaining))
+        try:
+            allowance.admit(key="acme/site")
+        except (ForgeBusy, ForgeRateLimited) as error:
+            refusals.append(error)
+            break
+
+    # So that another way of reading takes over at once, and this one is asked again soon.
+    (refusal,) = refusals
+    assert isinstance(refusal, ForgeRateLimited)
+    assert NOON < refusal.reset_at < NOON + timedelta(seconds=15)
+
+
 def test_after_a_reset_the_pace_resumes_gradually(github: Allowance, clock: Clock) -> None:
     github.pause(NOON + timedelta(seconds=30))
     clock.now = NOON + timedelta(seconds=30)
