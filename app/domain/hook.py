@@ -1,6 +1,7 @@
 """What a forge's own webhook tells, and how that compares with what polling finds."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -147,10 +148,14 @@ def _judge_ref(
         if event is not None:
             found[one.position] = _compare(one, event, standing)
     verdicts = [j for j in found.values() if j.verdict is not Verdict.PENDING]
+    by_before: dict[str, list[Told]] = defaultdict(list)
+    for one in told:
+        if one.before is not None:
+            by_before[one.before].append(one)
     for one in told:
         if one.position in found or not _is_polled_after(one, standing):
             continue
-        verdicts.append(_judge_lone(one, told, events, standing))
+        verdicts.append(_judge_lone(one, by_before, events, standing))
     return verdicts
 
 
@@ -189,19 +194,22 @@ def _compare(one: Told, event: FoundEvent, standing: Standing) -> Judgement:
 
 
 def _judge_lone(
-    one: Told, told: Sequence[Told], events: Sequence[FoundEvent], standing: Standing
+    one: Told,
+    by_before: Mapping[str, Sequence[Told]],
+    events: Sequence[FoundEvent],
+    standing: Standing,
 ) -> Judgement:
     """Judge a webhook whose change polling has not found, although it has looked since."""
-    ends = _ends_of(one, told)
+    ends = _ends_of(one, by_before)
     now_at = standing.refs.get(one.ref)
-    is_there = any(_is_same(end, now_at or "") for end in ends)
+    is_there = _plain(now_at or "") in ends
     if one.after is None:
         is_there = now_at is not None
     if is_there:
         reason = "polling knew already, or saw only what came after"
         return Judgement(one.position, Verdict.DELIVERED, reason)
     for event in events:
-        if _is_same(one.before, event.before) or any(_is_same(end, event.after) for end in ends):
+        if _is_same(one.before, event.before) or _plain(event.after) in ends:
             lag = one.received_at - event.detected_at
             if lag <= LATE_AFTER:
                 reason = "polling found it together with other pushes"
@@ -209,14 +217,16 @@ def _judge_lone(
     return Judgement(one.position, Verdict.CONTRADICTED, "polling found nothing of it")
 
 
-def _ends_of(one: Told, told: Sequence[Told]) -> list[str | None]:
-    """List where a ref was by this webhook and by those that go on from there."""
-    ends, left = [one.after], [other for other in told if other.position != one.position]
-    for end in ends:  # grows as long as one follows
-        following = next((o for o in left if o.before is not None and o.before == end), None)
-        if following is not None:
-            left.remove(following)
-            ends.append(following.after)
+def _ends_of(one: Told, by_before: Mapping[str, Sequence[Told]]) -> set[str]:
+    """Return where a ref was by this webhook and by those that go on from there."""
+    ends: set[str] = set()
+    left: dict[str, Iterator[Told]] = {}  # who goes on from an end, and has not yet
+    end = one.after
+    while end is not None:
+        ends.add(_plain(end))
+        rest = left.setdefault(end, iter(by_before.get(end, ())))
+        following = next((other for other in rest if other.position != one.position), None)
+        end = following.after if following is not None else None
     return ends
 
 
@@ -226,10 +236,12 @@ def _is_polled_after(one: Told, standing: Standing) -> bool:
 
 
 def _is_same(told: str | None, found: str) -> bool:
-    """Compare two ids; «nothing» is as long as the forge likes."""
-    if told is None:
-        return False
-    return told.strip("0") == found.strip("0") == "" or told == found
+    return told is not None and _plain(told) == _plain(found)
+
+
+def _plain(found: str) -> str:
+    """Return an id as it is compared: «nothing» is as long as the forge likes."""
+    return found if found.strip("0") else ""
 
 
 def find_push(event: Event, pushes: Sequence[HookChange]) -> HookChange | None:

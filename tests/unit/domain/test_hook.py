@@ -1,6 +1,8 @@
 """A webhook is judged by what polling found, and never the other way round."""
 
+import time
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -47,6 +49,19 @@ def standing(
 
 def verdicts(judgements: list[Judgement]) -> list[tuple[int, str, str | None]]:
     return [(one.position, one.verdict.value, one.event_id) for one in judgements]
+
+
+def test_a_days_webhooks_of_one_branch_are_judged_in_no_time() -> None:
+    """So many wait for a repository that could not be polled."""
+    ids = [f"{number:040x}" for number in range(1, 1_001)]
+    waiting = [told(*ends, position=number) for number, ends in enumerate(pairwise(ids))]
+    begun = time.process_time()
+
+    judged = judge(waiting, standing(found(A, ids[-1]), polled_at=LATER))
+
+    assert {one.verdict for one in judged} == {Verdict.DELIVERED}
+    assert len(judged) == len(waiting)
+    assert time.process_time() - begun < 10  # it takes one
 
 
 @pytest.mark.parametrize("after", [-5 * SECOND, 0 * SECOND, 5 * SECOND, LATE_AFTER])
