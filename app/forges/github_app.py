@@ -38,6 +38,8 @@ LET_BE = timedelta(seconds=30)
 USUAL_LIFE = timedelta(hours=1)
 # A choice: where a token this new is refused, another would be too.
 NEW_FOR = timedelta(minutes=1)
+# A choice: how long nobody tries again where there is no token; who waits fails meanwhile.
+TOLD_FOR = timedelta(seconds=5)
 # A choice: while another thread fetches the token, the poll comes back.
 SOON = timedelta(seconds=1)
 
@@ -72,7 +74,7 @@ class Installation:
         # Replaced whole, so that it is read without a lock.
         self._token: tuple[Secret, datetime] | None = None
         self._made_at = datetime.min.replace(tzinfo=UTC)
-        self._let_be_until: datetime | None = None
+        self._failed: tuple[ForgeError, datetime] | None = None  # and when
 
     @property
     def name(self) -> str:
@@ -92,8 +94,13 @@ class Installation:
         if token is not None and now < ends_at - RENEW_BEFORE:
             return token
         is_good = token is not None and now < ends_at
-        if is_good and self._let_be_until is not None and now < self._let_be_until:
-            return token  # type: ignore[return-value] # is_good says that there is one
+        failure, failed_at = self._failed or (None, now)
+        if failure is not None and timedelta(0) <= now - failed_at < LET_BE:
+            if token is not None and is_good:
+                return token
+            if now - failed_at < TOLD_FOR:
+                # Else all repositories would wait for one another, each to find the same.
+                raise failure.with_traceback(None)
         if not self._renewing.acquire(blocking=False):
             if token is not None and is_good:
                 return token
@@ -101,7 +108,7 @@ class Installation:
         try:
             return self._renewed(token, timeout_s)
         except ForgeError as error:
-            self._let_be_until = now + LET_BE
+            self._failed = error, self._now()
             if token is None or not is_good:
                 raise
             log.warning("App token not renewed", extra={"app": self._app.id, "error": str(error)})
@@ -115,7 +122,7 @@ class Installation:
         if token is None or token[0] is not refused:
             return True
         self._token = None
-        self._let_be_until = None
+        self._failed = None
         return not timedelta(0) <= self._now() - self._made_at < NEW_FOR
 
     def _renewed(self, known: Secret | None, timeout_s: float) -> Secret:
@@ -131,7 +138,7 @@ class Installation:
         token, ends_at = self._read(reply)
         self._token = (token, ends_at)
         self._made_at = self._now()
-        self._let_be_until = None
+        self._failed = None
         return token
 
     def _ask(self, exchange: Exchange) -> Reply:

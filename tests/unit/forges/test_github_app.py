@@ -25,6 +25,7 @@ from app.domain.errors import (
 )
 from app.domain.repository import Repository
 from app.domain.secret import Secret
+from app.forges import github_app
 from app.forges.credentials import Accounts, sources_of
 from app.forges.github_app import Installation
 from app.forges.rest import Api
@@ -153,7 +154,22 @@ def test_a_token_that_cannot_be_renewed_yet_is_used_to_its_end(
     github.now = NOON + HOUR
     with pytest.raises(ForgeUnavailable):
         fetch(installation)
+    github.now += github_app.TOLD_FOR
     assert fetch(installation) != first
+
+
+def test_where_there_is_no_token_nobody_waits_for_another_to_find_the_same(
+    github: GitHub, installation: Installation
+) -> None:
+    github.answers = [Reply(502, {}, b"")]
+
+    for _ in range(3):
+        with pytest.raises(ForgeUnavailable):
+            fetch(installation)
+
+    assert len(github.asked) == 1
+    github.now += github_app.TOLD_FOR
+    assert fetch(installation) in github.good
 
 
 def test_one_thread_at_a_time_fetches_the_token(github: GitHub, installation: Installation) -> None:
