@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from app.cli import commands
-from app.domain.allowance import Limits, Resource
+from app.domain.allowance import Resource
 from app.domain.hook import Verdict
 from app.domain.plan import Member, Probing
 from app.domain.secret import Secret
-from app.forges import CLIENTS
-from app.forges.allowance import FOR_URGENT
+from app.forges import CLIENTS, Forges
+from app.runtime import utc_now
 from app.services.planner import plan_for
 from app.settings import load
 from app.settings.types import Forge
@@ -76,9 +76,11 @@ def test_every_plan_is_as_the_program_makes_it(row: list[str]) -> None:
 
 def cells(count: int, owners: int, seconds: int, tokens: int) -> list[str]:
     """Make a plan for github.com, and return what the table says of it."""
-    part = 0.8 * (1 - FOR_URGENT) * tokens
-    limits = Limits(5000 * part, 900 * part, 5000 * part, 2000 * part, 60_000)
-    forge = Forge("github", "github", "https://github.com", None, tokens=(Secret("x"),) * tokens)
+    api = "https://api.github.com"
+    forge = Forge("github", "github", "https://github.com", api, tokens=(Secret("x"),) * tokens)
+    forges = Forges({"github": forge}, now=utc_now, connections=1)
+    limits = forges.limits("github")
+    forges.close()
     seen = frozenset({Probing.LISTING, Probing.BATCH})
     interval = timedelta(seconds=seconds)
     members = [
