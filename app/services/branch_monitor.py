@@ -414,9 +414,24 @@ def _located(known: Watched, reply: RefsReply) -> Watched:
 
 
 def _seen(known: Watched, reply: RefsReply) -> Watched:
-    """Keep the standing, with the validator of the newest answer."""
-    fresh = reply.validator or ({} if reply.refs is not None else _validator_of(known))
-    return replace(known, validator=_bound(fresh, known.digest), read_by=reply.read_by)
+    """Keep the standing, with the newest answer's validator, and those of other ways of reading.
+
+    They tell the same snapshot, so whichever way is asked next is asked only for what is new.
+    """
+    kept = _validator_of(known)
+    if reply.refs is not None or reply.validator:
+        kept = {name: text for name, text in kept.items() if _is_of_another(name, reply.read_by)}
+    return replace(
+        known,
+        validator=_bound({**kept, **reply.validator}, known.digest),
+        read_by=reply.read_by,
+    )
+
+
+def _is_of_another(name: str, way: str) -> bool:
+    """Tell whether a part of a validator is marked as made by another way of reading."""
+    made_by, colon, _ = name.partition(":")
+    return bool(colon) and made_by != way
 
 
 def _bound(validator: Mapping[str, str], to_digest: str | None) -> dict[str, str]:

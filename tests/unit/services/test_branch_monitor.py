@@ -21,7 +21,7 @@ from app.domain.paths import PathFilter, Touched, Verdict
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.forges.client import RefsReply
-from app.services.branch_monitor import BranchMonitor, Finding
+from app.services.branch_monitor import SNAPSHOT, BranchMonitor, Finding
 from app.settings.types import Receiver
 from app.storage.records import Watched
 from tests.fakes.clock import FakeClock
@@ -138,6 +138,21 @@ def test_the_same_refs_under_another_validator_are_no_change() -> None:
 
     assert not finding.changed
     assert scene.known.validator["etag"] == "another"
+
+
+def test_what_another_way_knows_of_the_same_snapshot_is_kept_until_it_changes() -> None:
+    scene = Scene(some_refs(main="a1"))
+    scene.poll()
+    digest = scene.known.digest
+    ways = {"ls-refs:body": "seen", "rest:list": "old", SNAPSHOT: str(digest)}
+    scene.known = replace(scene.known, validator=ways)
+
+    scene.poll()
+    same = dict(scene.known.validator)
+    scene.poll(main="b2")
+
+    assert same == {"ls-refs:body": "seen", "etag": "1", SNAPSHOT: digest}
+    assert "ls-refs:body" not in scene.known.validator
 
 
 def test_another_snapshots_validator_is_never_sent() -> None:
