@@ -93,7 +93,7 @@ def test_check_tells_how_a_fleet_would_be_watched_and_what_cannot_be_kept(run: R
     assert "warning: github: not every interval can be kept" in lines
     assert (
         "github: 1,000 repositories every 15 s need 9,415 points an hour by GraphQL against 3,600; "
-        "4,000 requests a minute one by one over REST against 648; "
+        "4,000 requests a minute one by one over REST against 598; "
         "240,000 an hour by git against 60,000."
     ) in lines
     assert (plan["forge"], plan["kept"]) == ("github", False)
