@@ -7,10 +7,13 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from app.domain.details import Push
+from app.domain.refs import LONGEST_REF
 from app.domain.snapshot import Refs
 
 # A choice: of one poll no more are recorded.
 MOST_ROUND_TRIPS = 20
+HEX_DIGITS = frozenset("0123456789abcdef")
+ID_LENGTHS = (40, 64)  # SHA-1 and SHA-256
 
 Move: TypeAlias = tuple[str, str, str]  # a ref, where it was and where it went
 
@@ -29,6 +32,8 @@ def round_trips(pushes: Iterable[Push], refs: Refs, recorded: Iterable[Move]) ->
     known = Counter(recorded)
     by_ref: dict[str, list[Push]] = defaultdict(list)
     for push in pushes:
+        if not _makes_sense(push):
+            continue
         move = (push.ref, push.before, push.after)
         if known[move]:
             known[move] -= 1
@@ -51,6 +56,17 @@ def _way(pushes: Sequence[Push], here: str | None) -> Sequence[Push]:
     joined = all(one.after == two.before for one, two in pairwise(way))
     leads_back = len(way) > 1 and joined and _is(way[-1].after, here)
     return way if leads_back and all(push.before != push.after for push in way) else ()
+
+
+def _makes_sense(push: Push) -> bool:
+    """Tell whether a line of a log is what an event can be made of and every database can hold."""
+    ends = push.before + push.after
+    return (
+        len(push.before) == len(push.after) in ID_LENGTHS
+        and HEX_DIGITS.issuperset(ends)
+        and len(push.ref) <= LONGEST_REF
+        and not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in push.ref)
+    )
 
 
 def _is(at: str, here: str | None) -> bool:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, strategies as st
 
 from app.domain.details import Push
@@ -42,6 +43,16 @@ def test_what_was_made_and_deleted_again_is_found() -> None:
 
     assert found(made, gone, at=None) == [made, gone]
     assert found((MAIN, A, NONE), (MAIN, NONE, A)) == [(MAIN, A, NONE), (MAIN, NONE, A)]
+
+
+@pytest.mark.parametrize(
+    ("ref", "away"),
+    [(MAIN, "b"), (MAIN, "z" * 40), (MAIN, "b" * 400), ("refs/heads/" + "x" * 700, B)],
+)
+def test_a_log_that_makes_no_sense_tells_of_no_change(ref: str, away: str) -> None:
+    assert found((ref, NONE, away), (ref, away, NONE), at=None) == []
+    assert found((MAIN, A, away + "\0"), (MAIN, away + "\0", A)) == []
+    assert found((MAIN + "\ud800", NONE, B), (MAIN + "\ud800", B, NONE), at=None) == []
 
 
 def test_what_does_not_lead_back_is_left_to_the_next_look() -> None:
