@@ -16,6 +16,7 @@ from app.storage.records import PollRecord, PollState, Watched
 
 # A choice: what is kept of polls while the database is down; standings are kept all the same.
 MOST_RECORDS = 50_000
+MOVED_TO = "moved_to"  # the fact that polls tell
 
 
 class Store(Protocol):
@@ -127,8 +128,10 @@ class Catalog:
             entry = self._entries.get(watched.id)
             if entry is None:
                 return
-            # What was done and learned meanwhile; what is told again and again is told again.
-            facts = {**entry.watched.facts, **watched.facts}
+            # What was done and learned meanwhile stays: of the facts a poll tells only where the
+            # repository is now, and has the others as they were when it began.
+            polled = {name: told for name, told in watched.facts.items() if name == MOVED_TO}
+            facts = {**watched.facts, **entry.watched.facts, **polled}
             self._put(entry, replace(watched, paused_at=entry.watched.paused_at, facts=facts))
             self._records.append(record)
             self._last[watched.id] = record

@@ -429,3 +429,17 @@ def test_what_is_learned_beside_polls_is_written_without_one(scene: Scene) -> No
     state = scene.store.states[-1]
     assert (state.facts, state.next_poll_reason) == ({"is_archived": True}, "soon")
     assert len(scene.store.records) == 1
+
+
+def test_what_is_learned_in_the_course_of_a_poll_is_not_undone_by_its_end(scene: Scene) -> None:
+    scene.catalog.learn(1, {"is_archived": False})
+    begun = scene.catalog.get(1).watched
+    scene.poll()
+    scene.catalog.flush()
+    record = scene.store.records[-1]
+
+    scene.catalog.learn(1, {"is_archived": True})
+    scene.catalog.note(replace(begun, facts={**begun.facts, "moved_to": "https://x/y"}), record)
+
+    facts = scene.catalog.get(1).watched.facts
+    assert facts == {"is_archived": True, "moved_to": "https://x/y"}
