@@ -15,6 +15,7 @@ from waitress import wasyncore
 from waitress.server import create_server
 
 from app import create_app
+from app.cli import heap
 from app.cli.doorstep import Doorstep
 from app.runtime import Runtime
 from app.settings.types import Settings
@@ -109,6 +110,7 @@ def serve(
         CannotListen: The address is taken, or not this machine's.
         RepoSentryError: The program could not begin; what had begun is ended again.
     """
+    heap.share_heaps()
     ending = _ending_by_signal()
     door = Doorstep(lambda: create_app(settings, runtime), ready=runtime.ready)
     web = WebServer(settings, door)
@@ -119,6 +121,7 @@ def serve(
             runtime.start()
             door.open()
             collect_rarely()
+            heap.give_back()
             ready(address(settings, port=web.port))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the main thread
             failures.append(error)
