@@ -276,12 +276,16 @@ class BranchMonitor:
         if not woken or known.last_poll_at is None or known.digest is None:
             return Finding(standing)
         since = known.last_poll_at - CLOCKS_APART
-        told = self._client_for(repository).pushes(repository, since=since, timeout_s=LOG_S)
+        # By their clock a push may be newer, or older, than by ours when it was found.
+        found_since = since - CLOCKS_APART
+        noted_since = found_since - CLOCKS_APART
+        told = self._client_for(repository).pushes(repository, since=noted_since, timeout_s=LOG_S)
         pushes = [push for push in told or () if repository.refs.watches(push.ref)]
         if not pushes:
             return Finding(standing)
         refs = self._store.snapshot(known.id)
-        there_and_back = round_trips(pushes, refs, self._store.moves(known.id, since=since))
+        moves = self._store.moves(known.id, since=found_since)
+        there_and_back = round_trips(pushes, refs, moves, since=since)
         if not there_and_back:
             return Finding(standing)
         at = self._now()

@@ -55,6 +55,23 @@ def test_a_log_that_makes_no_sense_tells_of_no_change(ref: str, away: str) -> No
     assert found((MAIN + "\ud800", NONE, B), (MAIN + "\ud800", B, NONE), at=None) == []
 
 
+def test_what_was_recorded_as_one_move_is_not_told_push_by_push() -> None:
+    way = ((MAIN, A, B), (MAIN, B, C), (MAIN, C, B), (MAIN, B, A))
+    recorded = ((MAIN, A, C), (MAIN, C, A))
+
+    assert found(*way, recorded=recorded) == []
+    assert found(*way, *way[:1], *way[3:], recorded=recorded) == [way[0], way[3]]
+
+
+def test_pushes_from_before_only_tell_what_was_recorded() -> None:
+    moves = (MAIN, A, B), (MAIN, B, A), (MAIN, A, B), (MAIN, B, A)
+
+    told = round_trips(pushes(*moves), {MAIN: A}, moves[:2], since=NOON + timedelta(seconds=2))
+
+    assert [push.at.second for push in told] == [2, 3]
+    assert round_trips(pushes(*moves), {MAIN: A}, (), since=NOON + timedelta(seconds=4)) == []
+
+
 def test_what_does_not_lead_back_is_left_to_the_next_look() -> None:
     assert found((MAIN, A, B)) == []
     assert found((MAIN, A, B), (MAIN, B, A), (MAIN, A, C)) == []

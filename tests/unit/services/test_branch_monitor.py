@@ -710,9 +710,32 @@ def test_the_log_is_asked_only_where_somebody_said_there_was_something() -> None
     assert scene.client.log_asked_since == []
 
 
+@pytest.mark.parametrize("ahead_s", [-100, 0, 100])
+@pytest.mark.parametrize("later_s", [10, 60, 125, 200, 260])
+def test_what_was_found_once_is_not_found_again_however_the_forges_clock_goes(
+    ahead_s: int, later_s: int
+) -> None:
+    scene = Scene(some_refs(main="a1"))
+    polled(scene)
+    scene.clock.go(seconds=30)
+    noted = log_of(scene, "a1", "b2", "a1")
+    scene.client.log = tuple(
+        replace(push, at=push.at + timedelta(seconds=ahead_s)) for push in noted
+    )
+    found = scene.monitor.poll(scene.repository, scene.known, woken=True)
+    scene.known = found.watched
+    scene.clock.go(seconds=later_s)
+    polled(scene)
+
+    again = scene.monitor.poll(scene.repository, scene.known, woken=True)
+
+    assert len(found.events) == 2
+    assert again.events == ()
+
+
 def test_a_forge_without_a_log_finds_nothing() -> None:
     scene = Scene(some_refs(main="a1"))
     polled(scene)
 
     assert scene.monitor.poll(scene.repository, scene.known, woken=True).events == ()
-    assert scene.client.log_asked_since == [scene.clock() - timedelta(minutes=2)]
+    assert scene.client.log_asked_since == [scene.clock() - timedelta(minutes=6)]
