@@ -33,7 +33,6 @@ class NotYet:
 NOT_YET = (
     NotYet("polling.policy", values=("adaptive",)),
     NotYet("polling.objective"),
-    NotYet("repositories.*.priority"),
     NotYet("discover"),
     NotYet(
         "security.tokens",

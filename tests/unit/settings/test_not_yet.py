@@ -22,7 +22,6 @@ def test_settings_without_effect_are_accepted_and_warned_of(loaded: Load) -> Non
         for line, path in [
             (1, "polling.policy"),
             (1, "polling.objective"),
-            (3, "repositories[0].priority"),
             (4, "discover"),
             (5, "security.encryption_key"),
             (5, "security.metrics_token"),
