@@ -48,14 +48,15 @@ _EVENTS = (
     "x-event-key",
 )
 # What stays the same when a webhook is sent again. GitLab's event UUID comes last of its own: it is
-# shared by all webhooks that follow from one another.
+# shared by all webhooks that follow from one another, whose bodies tell them apart.
+_SHARED = "x-gitlab-event-uuid"
 _DELIVERIES = (
     "x-github-delivery",
     "x-gitea-delivery",
     "x-forgejo-delivery",
     "x-gogs-delivery",
     "idempotency-key",
-    "x-gitlab-event-uuid",
+    _SHARED,
     "x-request-uuid",
     "x-request-id",
 )
@@ -140,9 +141,10 @@ def read(headers: Headers, body: bytes) -> HookMessage:
     event = next((headers[name] for name in _EVENTS if name in headers), "")
     if not event and isinstance(told.get("eventType"), str):
         event = told["eventType"]
-    delivery = next((headers[name] for name in _DELIVERIES if headers.get(name)), None)
-    if delivery is None:
-        delivery = hashlib.sha256(body).hexdigest()
+    named = next((name for name in _DELIVERIES if headers.get(name)), "")
+    delivery = headers.get(named, "")
+    if not named or named == _SHARED:
+        delivery = f"{delivery} {hashlib.sha256(body).hexdigest()}".strip()
     name = _word(event) or "unknown"
     changes = _READERS.get(_kind_of(name, told), _nothing)(told)
     return HookMessage(

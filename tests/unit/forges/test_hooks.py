@@ -285,6 +285,18 @@ def test_a_ping_is_a_ping() -> None:
     assert read_json({"test": True}, x_event_key="diagnostics:ping").is_ping
 
 
+def test_gitlabs_webhooks_that_follow_from_one_another_are_told_apart() -> None:
+    """Before 17.4 it names nothing but the event that all of them come from."""
+    push = {"object_kind": "push"}
+    first, again, other = (
+        read_json(told, x_gitlab_event="Push Hook", x_gitlab_event_uuid="13792a34-cac6")
+        for told in (push, push, {"object_kind": "push", "ref": "refs/heads/bot"})
+    )
+
+    assert first.delivery == again.delivery != other.delivery
+    assert first.delivery.startswith("13792a34-cac6 ")
+
+
 def test_who_names_no_delivery_is_known_by_the_body() -> None:
     one, again = (read_json(GITHUB, x_github_event="push") for _ in range(2))
     other = read_json({**GITHUB, "after": OLD}, x_github_event="push")
