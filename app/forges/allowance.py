@@ -72,6 +72,9 @@ SLACK_S = 0.01
 # so that a bad quarter of an hour leaves something for the other three.
 AHEAD = 0.25
 LEAST_AHEAD = 10.0
+# A choice: with less than this part of it left, what only describes changes is not asked, so that
+# what finds them can be.
+FOR_FINDING = 0.5
 
 # At most so many at a time. GitHub: 100, REST and GraphQL together; some is left to others.
 MOST_AT_ONCE = 64
@@ -152,6 +155,7 @@ class Allowance:
         urgent: bool = False,
         by: str = "api",
         points: int = 1,
+        yields: bool = False,
     ) -> None:
         """Let a request pass, or refuse it before it is sent.
 
@@ -162,6 +166,7 @@ class Allowance:
             urgent: Whether somebody waits for it: what is kept for them may be used.
             by: ``api`` or ``git``: a credential may be good for one and not for the other.
             points: What it costs of the limit within a minute.
+            yields: Whether it is asked only while the allowance is plenty.
 
         Raises:
             ForgeBusy: Its turn comes within moments.
@@ -176,7 +181,7 @@ class Allowance:
                 purse = self._purses[resource]
                 if purse.is_spent(now) and purse.reset_at is not None:
                     self._paces[resource].ramp_from(purse.reset_at)
-                purse.check(now, urgent=urgent, jitter=self._jitter())
+                purse.check(now, urgent=urgent, jitter=self._jitter(), yields=yields)
             self._check_crowd(by, now)
             if resource is not Resource.GIT:
                 pace = self._paces[resource]
@@ -504,7 +509,7 @@ class _Purse:
     def is_good(self, now: datetime, soon: timedelta) -> bool:
         return not self.is_spent(now) or (self.reset_at is not None and self.reset_at <= now + soon)
 
-    def check(self, now: datetime, *, urgent: bool, jitter: float) -> None:
+    def check(self, now: datetime, *, urgent: bool, jitter: float, yields: bool = False) -> None:
         if not _is_ahead(self.reset_at, now):
             return
         ours = self._remaining - self._floor(urgent=urgent)
@@ -518,9 +523,12 @@ class _Purse:
             return
         rate = ours / max(1.0, (self.reset_at - now).total_seconds())
         self._refill(now, rate)
-        if self._ahead > 0:
+        least = self._most_ahead(self._limit) * FOR_FINDING if yields else 0.0
+        if self._ahead > least:
             return
-        wait_s = min((1.0 - self._ahead) / rate * (1.0 + jitter), LONGEST_PERIOD.total_seconds())
+        wait_s = min(
+            (least + 1.0 - self._ahead) / rate * (1.0 + jitter), LONGEST_PERIOD.total_seconds()
+        )
         at = min(now + timedelta(seconds=wait_s), self.reset_at)
         # Not a slot to wait for: it would be anybody's who comes first then, and where many ask,
         # some were put off for minutes while another way could have read them.

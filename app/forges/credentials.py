@@ -183,6 +183,7 @@ class Accounts:
         waits: bool = True,
         by: str = "api",
         points: int = 1,
+        yields: bool = False,
     ) -> Account:
         """Return the account that may ask now.
 
@@ -194,6 +195,7 @@ class Accounts:
             waits: Whether it can be put off to a slot of its own; what can not goes first.
             by: ``api`` or ``git``.
             points: What it costs of the limit within a minute.
+            yields: Whether it is asked only while the allowance is plenty.
 
         Raises:
             ForgeBusy: Its turn comes within moments.
@@ -207,7 +209,12 @@ class Accounts:
             account = self._accounts[(first + turn) % count]
             try:
                 account.allowance.admit(
-                    resource, key=key if waits else "", urgent=urgent, by=by, points=points
+                    resource,
+                    key=key if waits else "",
+                    urgent=urgent,
+                    by=by,
+                    points=points,
+                    yields=yields,
                 )
             except ForgeBusy:
                 raise  # its turn comes within moments, and there its ETags are good

@@ -39,6 +39,7 @@ from app.transport import MEBIBYTE, Reply, Transport
 
 WAY = "rest"
 POLLS = frozenset({Purpose.REST, Purpose.ONE_BRANCH})  # what can be put off to a slot
+DESCRIPTIONS = frozenset({Purpose.COMPARE, Purpose.ACTIVITY})  # what changes are found without
 MOST_PAGES = 1000  # a choice: 50,000 refs at the least; more is a server that goes in circles
 READINGS = 3  # a choice: how often a list that changes while it is read is begun anew
 REDIRECTS = frozenset({301, 302, 307, 308})
@@ -220,7 +221,8 @@ class Api:
             urgent: Whether a person or a webhook waits for it.
             resource: What its requests count against: REST or GRAPHQL.
             purpose: What they are counted as. Polls (REST, ONE_BRANCH) may be put off to a slot;
-                the others go first. By default GRAPHQL for that resource, LISTING without a
+                the others go first, but what only describes changes is not asked while the
+                allowance runs short. By default GRAPHQL for that resource, LISTING without a
                 repository, and COMPARE with one.
             key: What chooses the credential where there is no repository: a question keeps its
                 credential, since an ETag is made for one only.
@@ -242,6 +244,7 @@ class Api:
             urgent=urgent,
             waits=purpose in POLLS,
             points=points,
+            yields=purpose in DESCRIPTIONS,
         )
         exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=limit_bytes)
         return Call(self, account, exchange, self._now, resource=resource, purpose=purpose)

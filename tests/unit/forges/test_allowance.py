@@ -73,6 +73,19 @@ def test_a_tenth_of_the_share_is_kept_for_what_is_urgent(allowance: Allowance) -
         allowance.admit(urgent=True)
 
 
+def test_what_only_describes_changes_leaves_the_rest_to_what_finds_them(
+    allowance: Allowance, clock: Clock
+) -> None:
+    for spent in range(1, 502):  # half of what may be spent at once
+        allowance.learn(told(5000 - spent))
+
+    with pytest.raises(ForgeRateLimited, match="spread"):
+        allowance.admit(yields=True)
+    allowance.admit()
+    clock.now += timedelta(minutes=1)
+    allowance.admit(yields=True)
+
+
 def test_a_new_period_is_a_new_allowance(allowance: Allowance, clock: Clock) -> None:
     allowance.learn(told(0))
     refusal(allowance)
