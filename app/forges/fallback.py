@@ -209,6 +209,7 @@ class Fallback:
 
         Raises:
             ForgeAnswerInvalid: Another way says otherwise, or cannot be asked.
+            ForgeBusy: Its turn comes within moments.
         """
         others = [other for other in self._reading(repository) if other.name != way.name]
         if reply.refs is None or reply.refs or not way.is_doubted or not others:
@@ -216,6 +217,8 @@ class Fallback:
         left = max(0.01, deadline - time.monotonic())
         try:
             second = self._ask(others[0], repository, {}, left)
+        except ForgeBusy:
+            raise
         except ForgeError as error:
             raise ForgeAnswerInvalid(
                 f"the forge says the repository is empty, and git cannot confirm it: {error}"

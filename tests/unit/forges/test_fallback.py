@@ -9,6 +9,7 @@ import pytest
 from app.domain.details import Details, Push
 from app.domain.errors import (
     ForgeAnswerInvalid,
+    ForgeBusy,
     ForgeDenied,
     ForgeError,
     ForgeRateLimited,
@@ -220,6 +221,18 @@ def test_an_empty_repository_that_git_does_not_bear_out_is_no_answer(
             poll(both)
     else:
         assert poll(both).refs == MAIN
+
+
+def test_who_must_wait_for_gits_word_on_an_empty_repository_asks_both_again(
+    both: Fallback, rest: FakeClient, git: FakeClient
+) -> None:
+    rest.answer, git.answer = {}, ForgeBusy("its turn has not come", at=NOON)
+
+    with pytest.raises(ForgeBusy):
+        poll(both)
+
+    git.answer = {}
+    assert (poll(both).refs, poll(both).read_by) == ({}, "rest")
 
 
 def test_gits_own_word_for_an_empty_repository_is_enough(git: FakeClient, clock: Clock) -> None:
