@@ -35,6 +35,8 @@ LEAST_EPOCH_S = 1_000_000_000
 # A choice: no forge's period is longer (GitHub's is an hour), so a moment further off is a mistake
 # of the forge's, or our clock has been set back since it was noted.
 LONGEST_PERIOD = DAY
+# A choice: a clock that was set back by less is not noticed. Threads read it one after the other.
+CLOCK_TOLERANCE = timedelta(seconds=5)
 # More digits than these are no count and no moment.
 MOST_DIGITS = 12
 # What is above any forge's limit (GitHub's largest is 15,000 an hour) is a mistake, not a licence.
@@ -140,6 +142,7 @@ class Allowance:
             Resource.GRAPHQL: _Pace(share, usual.graphql_per_minute),
         }
         self._paused_until: datetime | None = None
+        self._paused_at = now()
         self._pause = FIRST_PAUSE
         self._sign_in = _SignIn()
         self._in_flight = 0
@@ -180,7 +183,7 @@ class Allowance:
                 self._check_pause(now)
                 purse = self._purses[resource]
                 if purse.is_spent(now) and purse.reset_at is not None:
-                    self._paces[resource].ramp_from(purse.reset_at)
+                    self._paces[resource].ramp_from(purse.reset_at, now)
                 purse.check(now, urgent=urgent, jitter=self._jitter(), yields=yields)
             self._check_crowd(by, now)
             if resource is not Resource.GIT:
@@ -250,7 +253,11 @@ class Allowance:
         """
         now = self._now()
         with self._lock:
-            running = self._paused_until if _is_ahead(self._paused_until, now) else None
+            running = (
+                self._paused_until
+                if _is_ahead(self._paused_until, now, since=self._paused_at)
+                else None
+            )
             if running is not None:
                 moment = max(running, until or running)
             elif until is None:
@@ -261,23 +268,24 @@ class Allowance:
                 moment = max(until, now + least)
             if running is None:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
-            self._paused_until = moment
+            self._paused_until, self._paused_at = moment, now
             for pace in self._paces.values():
-                pace.ramp_from(moment)
+                pace.ramp_from(moment, now)
             return ForgeRateLimited("the forge's rate limit is reached", reset_at=moment)
 
     def exhaust(self, resource: Resource, until: datetime) -> ForgeRateLimited:
         """Note that nothing is left of one resource until then; return why."""
+        now = self._now()
         with self._lock:
             purse = self._purses[resource]
-            purse.empty(until)
-            self._paces[resource].ramp_from(until)
+            purse.empty(until, now)
+            self._paces[resource].ramp_from(until, now)
             return ForgeRateLimited("the forge's rate limit is reached", reset_at=until)
 
     def resume(self) -> None:
         """Note that the forge answers again, so that the next untold pause is a short one."""
         with self._lock:
-            if not _is_ahead(self._paused_until, self._now()):
+            if not _is_ahead(self._paused_until, self._now(), since=self._paused_at):
                 self._pause = FIRST_PAUSE
 
     def give_up(self, by: str = "api") -> None:
@@ -327,7 +335,7 @@ class Allowance:
             refused = self._sign_in.refusal(now)
             if refused is not None:
                 return CredentialState.REFUSED, str(refused), refused.until
-            if _is_ahead(self._paused_until, now):
+            if _is_ahead(self._paused_until, now, since=self._paused_at):
                 return CredentialState.PAUSED, "the forge asked to wait", self._paused_until
             for resource, purse in self._purses.items():
                 if purse.is_spent(now):
@@ -353,7 +361,7 @@ class Allowance:
             return self._requests, self._unchanged, self._errors
 
     def _check_pause(self, now: datetime) -> None:
-        if _is_ahead(self._paused_until, now):
+        if _is_ahead(self._paused_until, now, since=self._paused_at):
             raise ForgeRateLimited(
                 "the forge asked to wait before the next request", reset_at=self._paused_until
             )
@@ -388,6 +396,7 @@ class _SignIn:
     def __init__(self) -> None:
         self._proven: set[str] = set()
         self._refused: dict[str, ForgeSignInRefused] = {}
+        self._refused_at: dict[str, datetime] = {}
         self._tried: dict[str, tuple[int, datetime]] = {}  # how many, and when the last began
         # How many may be under way before one is answered: more, once a first had no answer.
         self._most_untried = 1
@@ -400,7 +409,7 @@ class _SignIn:
         """
         for other in ("api", "git"):
             refused = self._refused.get(other)
-            if refused is None or not _is_ahead(refused.until, now):
+            if refused is None or not self._holds(other, now):
                 continue
             if other in {by, "api"} or by not in self._proven:
                 raise ForgeSignInRefused(str(refused), until=refused.until)
@@ -437,9 +446,9 @@ class _SignIn:
         if by == "api":
             self._proven.discard("git")
         known = self._refused.get(by)
-        if known is None or not _is_ahead(known.until, now):
+        if known is None or not self._holds(by, now):
             known = ForgeSignInRefused(reason, until=now + REFUSED_FOR)
-            self._refused[by] = known
+            self._refused[by], self._refused_at[by] = known, now
         return ForgeSignInRefused(str(known), until=known.until)
 
     def refusal(self, now: datetime) -> ForgeSignInRefused | None:
@@ -447,9 +456,13 @@ class _SignIn:
         for by in ("api", "git"):
             refused = self._refused.get(by)
             is_whole = by == "api" or "api" not in self._proven
-            if refused is not None and is_whole and _is_ahead(refused.until, now):
+            if refused is not None and is_whole and self._holds(by, now):
                 return refused
         return None
+
+    def _holds(self, by: str, now: datetime) -> bool:
+        refused = self._refused.get(by)
+        return refused is not None and _is_ahead(refused.until, now, since=self._refused_at[by])
 
 
 class _Purse:
@@ -461,6 +474,7 @@ class _Purse:
         self._limit = 0
         self._remaining = 0
         self.reset_at: datetime | None = None
+        self._told_at: datetime | None = None
         self.period = HOUR
         self._used = 0
         self._ahead = 0.0
@@ -473,7 +487,7 @@ class _Purse:
 
     def learn(self, told: Told, now: datetime) -> None:
         # Answers may overtake one another: within one period only the least counts.
-        is_known = _is_ahead(self.reset_at, now)
+        is_known = _is_ahead(self.reset_at, now, since=self._told_at)
         if is_known and self.reset_at is not None and told.reset_at < self.reset_at:
             return
         remaining = told.remaining
@@ -484,16 +498,16 @@ class _Purse:
             self._ahead = self._most_ahead(told.limit)
             self._ahead_at = now
         self.period = max(told.period, self.period if self._limit else told.period)
-        self._limit, self.reset_at = told.limit, told.reset_at
+        self._limit, self.reset_at, self._told_at = told.limit, told.reset_at, now
         self._remaining = min(remaining, told.limit)
 
     def _is_next(self, told: Told) -> bool:
         """Tell a new period from the same, whose end some forges count from each request on."""
         return self.reset_at is None or told.remaining > self._remaining
 
-    def empty(self, until: datetime) -> None:
+    def empty(self, until: datetime, now: datetime) -> None:
         self._limit = self._limit or 1
-        self._remaining, self.reset_at = 0, until
+        self._remaining, self.reset_at, self._told_at = 0, until, now
 
     def spend(self, points: int) -> None:
         self._used += points
@@ -504,13 +518,14 @@ class _Purse:
         return round(self._limit - ours + (0 if urgent else ours * FOR_URGENT))
 
     def is_spent(self, now: datetime) -> bool:
-        return _is_ahead(self.reset_at, now) and self._remaining <= self._floor(urgent=False)
+        is_known = _is_ahead(self.reset_at, now, since=self._told_at)
+        return is_known and self._remaining <= self._floor(urgent=False)
 
     def is_good(self, now: datetime, soon: timedelta) -> bool:
         return not self.is_spent(now) or (self.reset_at is not None and self.reset_at <= now + soon)
 
     def check(self, now: datetime, *, urgent: bool, jitter: float, yields: bool = False) -> None:
-        if not _is_ahead(self.reset_at, now):
+        if not _is_ahead(self.reset_at, now, since=self._told_at):
             return
         ours = self._remaining - self._floor(urgent=urgent)
         if ours <= 0:
@@ -551,7 +566,7 @@ class _Purse:
     def budget(self, resource: Resource, now: datetime) -> Budget | None:
         if not self._limit:
             return None
-        is_known = _is_ahead(self.reset_at, now)
+        is_known = _is_ahead(self.reset_at, now, since=self._told_at)
         return Budget(
             resource,
             self._limit,
@@ -573,10 +588,17 @@ class _Pace:
         self._slots: dict[str, float] = {}
         self._swept_s = 0.0
         self._ramp_s = 0.0
+        self._ramp_noted_s = 0.0
         self._recent: list[tuple[int, int]] = []  # points by second, for the last minute
 
-    def ramp_from(self, moment: datetime) -> None:
-        self._ramp_s = max(self._ramp_s, moment.timestamp())
+    def ramp_from(self, moment: datetime, now: datetime) -> None:
+        known_s = self._ramp_s if self._is_noted_by(now.timestamp()) else 0.0
+        self._ramp_s = max(known_s, moment.timestamp())
+        self._ramp_noted_s = now.timestamp()
+
+    def _is_noted_by(self, now_s: float) -> bool:
+        """Tell whether the ramp was noted before: else the clock was set back since."""
+        return self._ramp_noted_s <= now_s + CLOCK_TOLERANCE.total_seconds()
 
     def admit(self, key: str, now: datetime, *, urgent: bool, points: int, jitter: float) -> None:
         now_s = now.timestamp()
@@ -627,7 +649,7 @@ class _Pace:
     def _rate(self, now_s: float) -> float | None:
         """Return the points a second that polling may have now; None where nobody counts."""
         passed_s = now_s - self._ramp_s
-        is_ramp = -LONGEST_PERIOD.total_seconds() <= passed_s < RAMP_S
+        is_ramp = self._is_noted_by(now_s) and -LONGEST_PERIOD.total_seconds() <= passed_s < RAMP_S
         if self.limit is None and not is_ramp:
             return None
         limit = RAMP_PER_MINUTE if self.limit is None else self.limit
@@ -715,6 +737,13 @@ def _busy(at_s: float) -> ForgeBusy:
     return ForgeBusy("its turn within the forge's limit has not come", at=at)
 
 
-def _is_ahead(moment: datetime | None, now: datetime) -> TypeGuard[datetime]:
-    """Tell whether a moment is still to come, and not so far off that it cannot be meant."""
-    return moment is not None and now < moment <= now + LONGEST_PERIOD
+def _is_ahead(
+    moment: datetime | None, now: datetime, *, since: datetime | None
+) -> TypeGuard[datetime]:
+    """Tell whether a moment is still to come, and not so far off that it cannot be meant.
+
+    Before ``since``, when it was noted, the clock was set back: nothing waits for it to catch up.
+    """
+    if moment is None or (since is not None and now < since - CLOCK_TOLERANCE):
+        return False
+    return now < moment <= now + LONGEST_PERIOD

@@ -174,6 +174,26 @@ def test_a_clock_that_was_set_back_shuts_no_forge_out_for_long(
     assert refusal(allowance).reset_at == NOON + HOUR
 
 
+@pytest.mark.parametrize("by", ["api", "git"])
+def test_no_wait_lasts_longer_where_the_clock_is_set_back(clock: Clock, by: str) -> None:
+    allowance = Allowance(share=0.8, now=clock, signs_in=True)
+    clock.now = NOON + HOUR
+    allowance.learn(told(0, reset_at=clock.now + HOUR))
+    allowance.exhaust(Resource.GRAPHQL, clock.now + HOUR)
+    allowance.pause(clock.now + HOUR)
+    allowance.refuse(by, "Bad credentials")
+
+    clock.now -= timedelta(seconds=1)
+    assert allowance.standing()[0] is CredentialState.REFUSED
+    clock.now = NOON
+
+    assert allowance.standing() == (CredentialState.OK, None, None)
+    allowance.admit(Resource.REST)
+    allowance.leave(200)
+    for _ in range(50):
+        allowance.admit(Resource.GRAPHQL)
+
+
 # ---- the pace within a minute -------------------------------------------------------------------
 
 
