@@ -8,6 +8,8 @@ As documented in "Gitea API" (swagger), and as version 1.17 answered when it was
 - Signing in: an access token, which git takes for a password with any name.
 - A renamed repository is led on to by 302, over the API as over git.
 - Pages: the ``Link`` header; at most 50 items. There are no ETags and no limits.
+- A commit's files are what ``git log -c`` names: of a merge only those that differ from both its
+  parents. So the files of a push with a merge in it cannot be told.
 - The log of pushes are the feeds of ``activities`` (since 1.20): an entry's ``content`` is JSON of
   its own, of which ``CompareURL`` names both ends of a push. Of new branches, tags and deletions
   the ids are not all told there, and so they are left out.
@@ -146,7 +148,10 @@ class Gitea:
 
 
 def compared(found: Mapping[str, Any], change: Event) -> Details:
-    """Take ``/compare`` apart: commits newest first, each with its own files."""
+    """Take ``/compare`` apart: commits newest first, each with its own files.
+
+    With those of none where one is a merge, of which not all files are told.
+    """
     listed = found["commits"]
     forced = commits.is_forced(change, map(parents, listed))
     told = [commits.with_files(commit(item), _files(item)) for item in listed]
@@ -174,7 +179,7 @@ def parents(item: Mapping[str, Any]) -> list[str]:
 
 
 def _files(item: Mapping[str, Any]) -> list[commits.File] | None:
-    listed = item.get("files")
+    listed = None if len(parents(item)) > 1 else item.get("files")
     return None if listed is None else files(listed)
 
 

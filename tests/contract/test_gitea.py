@@ -10,7 +10,9 @@ import pytest
 
 from app.domain.details import Person
 from app.domain.errors import ForgeDenied
+from app.domain.event import record
 from app.domain.repository import Repository
+from app.domain.snapshot import Change
 from app.forges.gitea import Gitea
 from app.transport import Transport
 from tests.contract.git_clients import EVERYTHING, NAME, NOON, noon
@@ -123,6 +125,27 @@ def test_a_gitea_without_a_log_tells_none(forge: Forge, client: Gitea, tmp_path:
     forge.repositories[NAME] = GitRepository.create(tmp_path / "site.git")
 
     assert client.pushes(site(forge), since=NOON, timeout_s=5) is None
+
+
+@pytest.mark.parametrize("merges", [False, True])
+def test_the_files_of_a_push_with_a_merge_in_it_are_not_told(
+    forge: Forge, client: Gitea, tmp_path: Path, *, merges: bool
+) -> None:
+    remote = forge.repositories[NAME] = GitRepository.create(tmp_path / "site.git")
+    before = remote.commit(files={"a": "1"})
+    other = remote.make_commit(before, files={"a": "1", "b": "1"})
+    ours = remote.make_commit(before, files={"a": "2"})
+    if merges:
+        ours = remote.make_commit(ours, other, files={"a": "2", "b": "1"})
+    remote.move({MAIN: ours})
+    after = remote.commit(files={"a": "3", "b": "1"})
+    change = record(Change(MAIN, before, after), key=NAME, sequence=1, detected_at=NOON)
+
+    told = client.describe(site(forge), change=change, timeout_s=5)
+
+    assert told is not None
+    assert (told.total, told.forced) == (4 if merges else 2, False)
+    assert told.files == (None if merges else ("a", "b"))
 
 
 def test_an_empty_repository_has_no_refs_and_is_no_error(
