@@ -15,6 +15,9 @@ AZURE_SSH_HOSTS = frozenset({"ssh.dev.azure.com", "vs-ssh.visualstudio.com"})
 # What it puts before a repository's name over HTTP, for a whole clone or a quick one.
 AZURE_MARKS = frozenset({"_git", "_full", "_optimized"})
 
+# As long as the database's column.
+LONGEST_URL = 500
+
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 
 

@@ -21,6 +21,7 @@ from app.forges import commits, git_fetch, pkt_line
 from app.forges.client import RefsReply
 from app.forges.exchange import Exchange, origin, refusal
 from app.forges.listing import decode_ref, fingerprint, keep
+from app.forges.probe import is_url
 from app.transport import USER_AGENT, Reply, Transport
 
 WAY = "ls-refs"
@@ -213,7 +214,8 @@ class GitHttp:
     ) -> RefsReply:
         if reply.status != HTTPStatus.OK:
             raise refusal(reply, now=self._now())
-        moved_to = server.base if server.base != repository.url.rstrip("/") else None
+        is_led_on = server.base != repository.url.rstrip("/") and is_url(server.base)
+        moved_to = server.base if is_led_on else None
         seen = fingerprint(reply.body, repository)
         if seen == known:
             validator = {WAY: seen}

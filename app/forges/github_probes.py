@@ -24,7 +24,7 @@ from app.domain.errors import (
     ForgeUnavailable,
 )
 from app.domain.plan import Probing
-from app.domain.repository import Repository
+from app.domain.repository import LONGEST_URL, Repository
 from app.forges import github, graphql
 from app.forges.probe import Facts, JustTold, Probe, Seen, url_of
 from app.forges.rest import Api, Call, decode, next_link, project_path
@@ -511,7 +511,7 @@ def _listed(items: Any) -> list[_Listed]:
         return [
             _Listed(
                 id=item["id"],
-                full_name=item["full_name"] + "",
+                full_name=(item["full_name"] + "")[:LONGEST_URL],
                 pushed_at=(item["pushed_at"] or "") + "",
                 is_archived=bool(item.get("archived")),
                 is_disabled=bool(item.get("disabled")),

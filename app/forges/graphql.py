@@ -9,6 +9,7 @@ from typing import Any
 
 from app.domain.errors import ForgeAnswerInvalid
 from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
+from app.domain.repository import LONGEST_URL
 from app.forges.listing import decode_ref
 
 WAY = "graphql"
@@ -171,7 +172,7 @@ def _told(found: Any, wish: Wish, before: bytes | None) -> Told | bytes | None:
             for ref in listed["nodes"]
         ]
         return Told(
-            full_name=found["nameWithOwner"] + "",
+            full_name=(found["nameWithOwner"] + "")[:LONGEST_URL],
             mark=mark,
             pushed_at=found["pushedAt"],
             refs=dict(pairs) if is_whole else None,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from app.domain.plan import Probing
 from app.domain.refs import RefFilter
-from app.domain.repository import Repository
+from app.domain.repository import LONGEST_URL, Repository
 from app.domain.snapshot import Refs
 from app.forges.client import RefsReply
 from app.forges.listing import keep
@@ -131,11 +131,19 @@ class JustTold:
         )
 
 
-def url_of(url: str, path: str, now: str) -> str:
-    """Return a repository's URL once its path at the forge is ``now`` another.
+def url_of(url: str, path: str, now: str) -> str | None:
+    """Return a repository's URL once its path at the forge is ``now`` another, or None.
+
+    None stands for what cannot be kept as an address.
 
     >>> url_of("https://git.example.com/acme/Site.git", "acme/site", "acme/web")
     'https://git.example.com/acme/web.git'
     """
     at = url.lower().rfind(path.lower())
-    return url[:at] + now + url[at + len(path) :] if at >= 0 else url
+    moved = url[:at] + now + url[at + len(path) :] if at >= 0 else url
+    return moved if is_url(moved) else None
+
+
+def is_url(found: str) -> bool:
+    """Tell whether what a forge names as an address can be kept and shown as one."""
+    return len(found) <= LONGEST_URL and found.isprintable()

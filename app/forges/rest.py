@@ -20,7 +20,7 @@ from app.domain.errors import (
     ForgeSignInRefused,
     ForgeUnavailable,
 )
-from app.domain.repository import Repository
+from app.domain.repository import LONGEST_URL, Repository
 from app.domain.secret import Secret
 from app.forges.client import RefsReply
 from app.forges.credentials import Account, Accounts, sources_of
@@ -49,8 +49,11 @@ SECONDARY = b"secondary rate limit"  # in the message of an error, which has no 
 LIMIT_WORDS = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 ODD_SHAPE = "the forge answered JSON of another shape than it documents"
 # The part of an address that tells which repository it is about: by its name, or by its number.
-REPOSITORY = re.compile(r"(?<=/)(?:repos/([^/]+/[^/]+)|repositories/\d+|projects/\d+)(?=/|$)")
+REPOSITORY = re.compile(
+    r"(?<=/)(?:repos/([^/]+/[^/]+)|repositories/\d{1,20}|projects/\d{1,20})(?=/|$)"
+)
 NAMED_FOR = timedelta(hours=1)  # a choice: how long a repository is taken to keep its new name
+MOST_NAMES = 10_000  # a choice: more have not moved, or the forge makes them up
 NEXT_LINK = re.compile(r"<([^<>]*)>([^,<]*)")
 
 Pairs = list[tuple[str, str]]
@@ -111,7 +114,8 @@ class Api:
         self._transport = transport
         self._forge = forge
         self._now = now
-        # What repositories are called that the API knows by their numbers, and when that was asked.
+        # What repositories are called that the API knows by their numbers, and when that was asked;
+        # the oldest first, and replaced whole, so no lock is needed.
         self._names: dict[str, tuple[str, datetime]] = {}
         self.base = (forge.api_url or "").rstrip("/")
         sources = [] if accounts else sources_of(forge, transport=transport, now=now)
@@ -196,9 +200,13 @@ class Api:
             with contextlib.suppress(ForgeError):
                 found = call.get_object(url)
                 said = found.get("full_name") or found.get("path_with_namespace")
-                name = said if isinstance(said, str) else ""
-            self._names[place] = (name, self._now())
+                name = said if isinstance(said, str) and len(said) <= LONGEST_URL else ""
+            self._note_name(place, name)
         return name
+
+    def _note_name(self, place: str, name: str) -> None:
+        known = [one for one in list(self._names.items()) if one[0] != place]
+        self._names = dict(known[-MOST_NAMES + 1 :]) | {place: (name, self._now())}
 
     def call(
         self,

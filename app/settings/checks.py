@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.domain.delivery import RetryPolicy
-from app.domain.repository import Remote
+from app.domain.repository import LONGEST_URL, Remote
 from app.settings import types
 from app.settings.document import KeyPath
 from app.settings.fields import MISSING, nearest
@@ -18,9 +18,6 @@ from app.settings.units import format_duration
 
 # Suffixes of the API's routes for one repository; a name that ends in one could not be asked for.
 RESERVED_ENDINGS = ("refs", "explain", "poll", "pause", "resume")
-
-# As long as the database's column.
-LONGEST_URL = 500
 
 # Kinds of forges where a user name may have to go with a token.
 NAMES_ITS_USER = frozenset({"bitbucket", "bitbucket-server", "gitea", "gogs", "git"})

@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from app.domain.refs import LONGEST_REF
+from app.domain.repository import LONGEST_URL
 from app.storage.types import Bytes, Json, UtcDateTime
 
 metadata = MetaData(
@@ -49,9 +50,9 @@ repositories = Table(
     metadata,
     Column("id", Position, primary_key=True, autoincrement=True),
     # The URL under which it was first seen: event ids are made of it, so it never changes.
-    Column("key", String(500), nullable=False),
+    Column("key", String(LONGEST_URL), nullable=False),
     Column("name", String(255), nullable=False),
-    Column("url", String(500), nullable=False),
+    Column("url", String(LONGEST_URL), nullable=False),
     Column("forge", String(100), nullable=False),
     Column("labels", Json, nullable=False),
     Column("managed_by", String(10), nullable=False),  # file | api

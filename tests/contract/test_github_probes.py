@@ -231,6 +231,20 @@ def test_a_renamed_repository_has_moved_and_says_where_to(scene: Scene) -> None:
     assert seen.facts[site.url].moved_to == f"{scene.forge.address}/acme/web"
 
 
+def test_a_name_without_end_is_not_kept(scene: Scene) -> None:
+    site, api = scene.watch("acme/site", "acme/api")
+    probe = scene.probe(Probing.LISTING, "acme")
+    ask(probe, [site, api])
+    endless = "acme/" + "x" * 600
+    scene.forge.repositories[endless] = scene.forge.repositories.pop("acme/site")
+    scene.forge.numbers[endless] = scene.forge.numbers.pop("acme/site")
+
+    seen = ask(probe, [site, api])
+
+    assert seen.moved == {site.url}
+    assert seen.facts[site.url].moved_to is None
+
+
 def test_another_repository_under_an_old_name_is_what_is_watched(scene: Scene) -> None:
     (site,) = scene.watch("acme/site")
     probe = scene.probe(Probing.LISTING, "acme")

@@ -9,7 +9,9 @@ import pytest
 
 from app.domain.allowance import Resource
 from app.domain.errors import ForgeDenied, ForgeRateLimited
+from app.domain.repository import Repository
 from app.domain.secret import Secret
+from app.forges import rest
 from app.forges.rest import Api
 from app.settings.types import Forge
 from app.transport import Reply, Transport
@@ -125,3 +127,66 @@ def test_a_spent_limit_that_is_new_already_is_left_alone_for_a_minute(
 
     assert limited(read, api) == limited(read, api) == NOON + timedelta(minutes=1)
     assert github.asked == 1
+
+
+class Renaming(Transport):
+    """Leads every repository on to its number, and gives that a name."""
+
+    def __init__(self) -> None:
+        self.name = "acme/new-"
+        self.asked: list[str] = []
+
+    def send(self, _: str, url: str, **__: Any) -> Reply:
+        path = url.removeprefix(API)
+        self.asked.append(path)
+        if path.startswith("/repos/"):
+            number = path.split("/")[3].removeprefix("r")
+            return Reply(301, {"Location": f"{API}/repositories/{number}/branches"}, b"")
+        if path.endswith("/branches"):
+            return Reply(200, {}, b"[]")
+        named = {"full_name": self.name + path.removeprefix("/repositories/")}
+        return Reply(200, {}, json.dumps(named).encode())
+
+
+def moved_to(renaming: Renaming, api: Api, number: str) -> str | None:
+    repository = Repository(f"acme/r{number}", f"https://github.com/acme/r{number}")
+    call = api.call(repository, 5)
+    call.get(f"{API}/repos/acme/r{number}/branches")
+    return api.moved_to(repository, call)
+
+
+@pytest.fixture
+def renaming() -> Renaming:
+    return Renaming()
+
+
+@pytest.fixture
+def renamed(renaming: Renaming) -> Api:
+    forge = Forge("github", "github", "https://github.com", API)
+    return Api(renaming, forge, headers={}, authorize=lambda _: {}, now=lambda: NOON)
+
+
+def test_of_names_that_a_forge_gives_without_end_the_newest_are_kept(
+    renaming: Renaming, renamed: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "MOST_NAMES", 2)
+
+    told = [moved_to(renaming, renamed, number) for number in ("1", "2", "3", "2", "1")]
+
+    assert told[:2] == ["https://github.com/acme/new-1", "https://github.com/acme/new-2"]
+    named = [path for path in renaming.asked if not path.endswith("/branches")]
+    assert named == ["/repositories/1", "/repositories/2", "/repositories/3", "/repositories/1"]
+
+
+@pytest.mark.parametrize("name", ["acme/" + "x" * 600, "acme/" + "x" * 480, "acme/a\0b"])
+def test_a_name_that_no_address_can_have_is_not_kept(
+    renaming: Renaming, renamed: Api, name: str
+) -> None:
+    renaming.name = name
+
+    assert moved_to(renaming, renamed, "1") is None
+
+
+def test_a_number_without_end_is_no_repository(renaming: Renaming, renamed: Api) -> None:
+    assert moved_to(renaming, renamed, "7" * 30) is None
+    assert renaming.asked[-1].endswith("/branches")
