@@ -136,7 +136,8 @@ class Renaming(Transport):
         self.name = "acme/new-"
         self.asked: list[str] = []
 
-    def send(self, _: str, url: str, **__: Any) -> Reply:
+    def send(self, *question: Any, **_: Any) -> Reply:
+        url: str = question[1]
         path = url.removeprefix(API)
         self.asked.append(path)
         if path.startswith("/repos/"):
