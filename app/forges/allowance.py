@@ -45,6 +45,8 @@ LARGEST_LIMIT = 100_000_000
 # GitHub's advice for a limit that does not say how long it lasts: a minute, then longer.
 FIRST_PAUSE = MINUTE
 LONGEST_PAUSE = timedelta(minutes=15)
+# A choice: a wait that the forge names is believed three times in a row, and then doubles too.
+BELIEVED = 4
 
 # The part of our share that polling leaves to people and to forges' webhooks.
 FOR_URGENT = 0.1
@@ -263,9 +265,9 @@ class Allowance:
             elif until is None:
                 moment = now + self._pause
             else:
-                # The forge named a time, and it was not enough: from the second time on, more.
-                least = self._pause / 2 if self._pause > FIRST_PAUSE else timedelta(0)
-                moment = max(until, now + least)
+                # A time that is named again and again is not enough, and is lengthened.
+                longer = (until - now) * (self._pause / FIRST_PAUSE / BELIEVED)
+                moment = max(until, now + min(longer, LONGEST_PAUSE))
             if running is None:
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
             self._paused_until, self._paused_at = moment, now
