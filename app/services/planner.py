@@ -204,6 +204,7 @@ class Planner:
             self._prober.follow(self._plans.values(), self._probes)
             for plan in self._plans.values():
                 self._forges.spare(plan.forge, self._urls_by_git(plan))
+                self._hasten(plan, now)
 
     def _urls_by_git(self, plan: ForgePlan) -> frozenset[str]:
         entries = (
@@ -275,6 +276,23 @@ class Planner:
             self._bring(numbers, now)
         if self._prober.failing():
             self._is_stale = True
+
+    def _hasten(self, plan: ForgePlan, now: datetime) -> None:
+        """Bring forward who is polled alone and would wait longer than this plan has them wait."""
+        for group in plan.groups:
+            if group.probing is Probing.NONE:
+                late = [n for n in group.members if self._is_late(n, now)]
+                self._bring(late, now)
+
+    def _is_late(self, number: int, now: datetime) -> bool:
+        entry = self._catalog.find(number)
+        # After a failed poll its patience counts; who was covered till now is brought anyway.
+        if entry is None or entry.watched.failures or number in self._covered:
+            return False
+        pace = self.pace(entry)
+        rest = pace.floor if pace.rest is None else pace.rest
+        next_at = entry.watched.next_poll_at
+        return next_at is not None and next_at > now + rest
 
     def _bring(self, numbers: Sequence[int], now: datetime) -> None:
         for turn, number in enumerate(numbers):

@@ -231,6 +231,29 @@ def test_a_stretched_pace_says_why() -> None:
     assert not scene.planner.plans()["github"].is_kept
 
 
+def test_who_may_be_polled_more_often_is_brought_forward_one_after_the_other() -> None:
+    watched = [replace(one, refs=RefFilter(("*",), wants_pulls=True)) for one in repositories(20)]
+    scene = Scene(watched, replace(SCARCE, git_per_hour=0.0))
+    scene.settle()
+    slow, _ = scene.rest(1)
+    for number in range(1, 21):
+        late = number > 2
+        scene.catalog.replan(number, scene.clock() + (slow if late else timedelta(0)), "slowly")
+    (failed,) = [entry.watched for entry in scene.catalog.entries() if entry.watched.id == 20]
+    record = PollRecord(20, scene.clock(), 20, "schedule", "failed")
+    scene.catalog.note(replace(failed, failures=3), record)
+
+    scene.granted = replace(PLENTY, git_per_hour=0.0)
+    scene.planner.plan()
+
+    rest, _ = scene.rest(1)
+    moments = [scene.brought[number] for number in range(3, 20)]
+    assert rest < slow
+    assert sorted(scene.brought) == list(range(3, 20))
+    assert len(set(moments)) == 17
+    assert scene.clock() < min(moments) < max(moments) == scene.clock() + rest
+
+
 def test_a_plan_lasts_until_something_changes(listed: Scene) -> None:
     first = listed.planner.plans()["github"]
     listed.planner.plan()
