@@ -9,7 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from app.cli.options import config_option, json_option, load_settings
+from app.cli.options import config_option, json_option, load_settings, size_of
 from app.delivery.payloads import Payloads
 from app.domain.confirmation import confirmation_path
 from app.domain.errors import ConfigurationInvalid, Conflict, NotFound
@@ -57,7 +57,7 @@ def check(ctx: click.Context, config: Path, as_json: bool) -> None:
     for name, plan in plans.items():
         if not plan.is_kept:
             click.echo(f"warning: {name}: not every interval can be kept")
-    click.echo(f"{config}: no mistakes; {_summary(settings)}")
+    click.echo(f"{config}: no mistakes; {size_of(settings)}")
     for name, plan in plans.items():
         for sentence in plan.sentences:
             click.echo(f"{name}: {sentence}")
@@ -117,11 +117,3 @@ def _plans(settings: Settings) -> dict[str, ForgePlan]:
         return expected_plans(settings, forges)
     finally:
         forges.close()
-
-
-def _summary(settings: Settings) -> str:
-    counted = (
-        (len(settings.repositories), "repository", "repositories"),
-        (len(settings.receivers), "receiver", "receivers"),
-    )
-    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counted)

@@ -10,7 +10,13 @@ from typing import Final
 
 import click
 
-from app.cli.options import config_option, database_option, json_option, load_settings
+from app.cli.options import (
+    config_option,
+    database_option,
+    json_option,
+    load_settings,
+    size_of,
+)
 from app.domain.errors import RepoSentryError
 from app.runtime import utc_now
 from app.services.checkup import AT_ONCE, TIMEOUT_S, Checkup, Finding, Level, Task
@@ -61,8 +67,8 @@ def command(config: Path, database: str | None, as_json: bool) -> None:
 
 
 def _configuration(config: Path, settings: Settings) -> Iterator[Finding]:
-    counts = f"{len(settings.repositories)} repositories, {len(settings.receivers)} receivers"
-    yield Finding("configuration", Level.OK, f"{config} has no mistakes: {counts}")
+    says = f"{config} has no mistakes: {size_of(settings)}"
+    yield Finding("configuration", Level.OK, says)
     for warning in settings.warnings:
         yield Finding("configuration", Level.WARNING, str(warning))
 

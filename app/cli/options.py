@@ -91,3 +91,12 @@ def load_to_serve(
 def keep_out_of_logs(settings: Settings) -> None:
     """Mask the secrets of these settings wherever they would be logged."""
     logs.register_secret(*secrets_of(settings))
+
+
+def size_of(settings: Settings) -> str:
+    """Tell how much is configured, in words."""
+    counted = (
+        (len(settings.repositories), "repository", "repositories"),
+        (len(settings.receivers), "receiver", "receivers"),
+    )
+    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counted)

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from app.domain.delivery import RetryPolicy
 from app.domain.repository import LONGEST_URL, Remote
+from app.domain.secret import MASK
 from app.settings import types
 from app.settings.document import KeyPath
 from app.settings.fields import MISSING, nearest
@@ -88,6 +89,27 @@ def _forges(forges: Mapping[str, Any], where: Where) -> Iterator[Fault]:
             yield Fault((*path, "app"), "is GitHub's alone; sign in with a token", at_key=True)
         if kind is not None:
             yield from _of_its_kind(entry, kind, path)
+        yield from _credentials(entry, path)
+
+
+def _credentials(entry: Mapping[str, Any], path: KeyPath) -> Iterator[Fault]:
+    """Find tokens that no header can carry, and those that would be counted twice."""
+    places: list[KeyPath] = [(*path, n) for n in ("token", "token_file") if entry.get(n)]
+    texts = [entry[str(place[-1])].reveal() for place in places]
+    for number, token in enumerate(entry.get("tokens") or ()):
+        text = token.reveal()
+        if text not in {"", MASK} and text in texts:
+            message = "the value stands there already and is granted nothing more; leave one out"
+            yield Fault((*path, "tokens", number), message, is_secret=True)
+        places.append((*path, "tokens", number))
+        texts.append(text)
+    for place, text in zip(places, texts, strict=True):
+        # With a user name it is a password, of which all letters can be sent; a masked one is what
+        # «config show» printed.
+        is_any = entry.get("username") or text == MASK
+        if not is_any and not (text.isascii() and " " not in text.strip()):
+            message = "the value has a space or a letter such as é, as no token has; copy it anew"
+            yield Fault(place, message, is_secret=True)
 
 
 def _of_its_kind(entry: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator[Fault]:

@@ -24,6 +24,8 @@ EMPTY = "must not be empty; leave the line out to have the default"
 # A value may come from the environment wherever it stands; what it will be, no editor can know.
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{"}
 _LONGEST_SHOWN = 60
+# What no path has that git tells: a folder called . or .., an empty one, backslashes between them.
+_MATCHES_NO_PATH = re.compile(r"\\|(^!?|/)\.{1,2}(/|$)|//")
 
 
 def shown(text: str) -> str:
@@ -326,6 +328,11 @@ class PathPattern(Scalar):
         """Take a pattern that a path could match."""
         if not text.removeprefix("!").removeprefix("/"):
             raise ValueError("matches nothing; write a glob such as src/**")
+        if _MATCHES_NO_PATH.search(text):
+            raise ValueError(
+                "matches nothing, since paths begin at the repository's root and have /"
+                " between folders; write a glob such as src/**"
+            )
         if len(text) > LONGEST_PATH_PATTERN:
             raise ValueError(f"is longer than {LONGEST_PATH_PATTERN} characters")
         return str(text)
@@ -342,6 +349,7 @@ class Many(fields.List[Any]):
             error_messages={"invalid": "must be a list; write [one, two]"},
         )
         self.source = source
+        self.is_secret = bool(getattr(inner, "is_secret", False))
 
     def read(self, owner: object) -> Any:
         """Return the values."""
@@ -349,7 +357,8 @@ class Many(fields.List[Any]):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
         if isinstance(value, str):
-            raise ValidationError(f"must be a list; write [{shown(value)}]")
+            one = "${ONE}" if self.is_secret else shown(value)
+            raise ValidationError(f"must be a list; write [{one}]")
         if isinstance(value, Mapping):
             raise self.make_error("invalid")
         return super()._deserialize(value, attr, data, **kwargs)

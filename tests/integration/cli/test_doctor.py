@@ -133,6 +133,7 @@ def test_what_is_all_right_is_said_in_a_line_each(config: Path) -> None:
     told = doctor(config)
 
     assert told.exit_code == 0, told.output
+    assert "has no mistakes: 1 repository, 0 receivers" in told.output
     assert "ok       database: " in told.output
     assert "is not there yet; the first run makes it" in told.output
     assert "ok       github: token signs in: a classic token\n" in told.output

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.unit.settings.conftest import Write, Wrong
+from tests.unit.settings.conftest import Load, Write, Wrong
 
 RECEIVER = "receivers: {ci: {url: 'https://ci.example.com/'}}\n"
 
@@ -420,11 +420,41 @@ def test_a_value_stands_beside_its_mistake_as_it_was_written(mistakes: Wrong) ->
 
 
 @pytest.mark.parametrize(
+    ("forge", "place", "says"),
+    [
+        ("tokens: hunter2", "tokens", "must be a list; write [${ONE}]"),
+        ("tokens: [other, hunter2, hunter2]", "tokens[2]", "the value stands there already"),
+        ("token: 'hunter2 hunter2'", "token", "the value has a space"),
+        ("tokens: [other, hunter2é]", "tokens[1]", "a letter such as é"),
+    ],
+)
+def test_tokens_that_cannot_be_used_are_mistakes_that_do_not_show_them(
+    mistakes: Wrong, forge: str, place: str, says: str
+) -> None:
+    (mistake,) = mistakes(f"forges: {{github: {{{forge}}}}}\n")
+
+    assert mistake.path == f"forges.github.{place}"
+    assert says in mistake.message
+    assert "hunter2" not in repr(mistake)
+
+
+def test_a_password_may_have_any_letters(loaded: Load) -> None:
+    settings = loaded(
+        "forges: {ours: {kind: gitea, url: 'https://x.io', username: ada, token: 'é o'}}\n"
+    )
+
+    assert [token.reveal() for token in settings.forges["ours"].tokens] == ["é o"]
+
+
+@pytest.mark.parametrize(
     ("paths", "where", "says"),
     [
         ("['!docs/**']", "paths", "begin with"),
         ("['src/**', '!']", "paths[1]", "matches nothing"),
         ("['/']", "paths[0]", "matches nothing"),
+        ("['./src/**']", "paths[0]", "begin at the repository's root"),
+        ("['!../src/**', '**']", "paths[0]", "begin at the repository's root"),
+        (r"['src\\api\\**']", "paths[0]", "have / between folders"),
         (f"['{'x' * 501}']", "paths[0]", "longer than 500"),
         ("src/**", "paths", "must be a list"),
     ],
