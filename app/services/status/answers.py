@@ -122,9 +122,9 @@ class ForgeStatus:
     """How one forge fares.
 
     ``kind`` is None for one that is not configured any more. ``repositories`` counts those that are
-    watched there. ``share`` (0 to 1) of its limits is for polling. ``work`` is None where another
-    process polls. ``audit`` is how its webhooks compared with polling lately, None where none came,
-    and ``hooks`` are the newest of them.
+    watched there, ``failing`` those of them that do not answer. ``share`` (0 to 1) of its limits is
+    for polling. ``work`` is None where another process polls. ``audit`` is how its webhooks
+    compared with polling lately, None where none came, and ``hooks`` are the newest of them.
     """
 
     name: str
@@ -133,6 +133,7 @@ class ForgeStatus:
     api_url: str | None
     share: float
     repositories: int
+    failing: int
     takes_hooks: bool
     work: ForgeWork | None
     audit: HookSums | None

@@ -114,15 +114,16 @@ class RepositoryQueries(Asking):
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}
 
-    def count_by_forge(self) -> dict[str, int]:
-        """Count the repositories that are watched, by their forge."""
+    def count_by_forge(self) -> dict[str, tuple[int, int]]:
+        """Count the repositories that are watched, and those that fail, by their forge."""
+        failing = func.sum(case((_STATE == "failing", 1), else_=0))
         statement = (
-            select(repositories.c.forge, func.count())
+            select(repositories.c.forge, func.count(), failing)
             .where(repositories.c.retired_at.is_(None))
             .group_by(repositories.c.forge)
         )
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(statement)}
+            return {row[0]: (row[1], int(row[2])) for row in connection.execute(statement)}
 
     def list_failing(self, *, limit: int) -> tuple[RepositoryEntry, ...]:
         """List failing repositories, the one that has failed for longest first."""

@@ -58,7 +58,7 @@ def shown(one: ForgeStatus, now: datetime) -> Shown:
     probes.sort(key=lambda pair: WORST_FIRST.index(pair[1]))
     return Shown(
         forge=one,
-        state=state_of(work.credentials),
+        state="failing" if 0 < one.repositories == one.failing else state_of(work.credentials),
         credentials=tuple(
             (it, tuple((b, charts.budget(b, share=one.share, now=now)) for b in it.budgets))
             for it in told[:CREDENTIALS_SHOWN]

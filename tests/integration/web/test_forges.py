@@ -226,6 +226,22 @@ def test_the_page_shows_what_is_left_and_where_it_leads(empty: Story, over: Over
     assert "/repositories?forge=github" in page.links
 
 
+def test_a_forge_that_answers_for_none_or_few_says_so(empty: Story, over: Over) -> None:
+    empty.repository("acme/site", error_code="forge_unavailable", error_since=NOON)
+    page = page_of(over())
+
+    assert "1 repository, 1 failing" in words(page)
+    assert "github▲failing" in words(page).replace(" ", "")
+    assert "Every repository that answers is looked at within its interval." in words(page)
+    assert "/repositories?forge=github&state=failing" in page.links
+
+    empty.repository("acme/docs")
+    text = words(page_of(over()))
+
+    assert "2 repositories, 1 failing" in text
+    assert "github●ok" in text.replace(" ", "")
+
+
 def test_a_budget_that_runs_out_before_it_is_new_says_when(
     empty: Story, over: Over, watch: FakeWatch
 ) -> None:
