@@ -51,7 +51,8 @@ def test_every_configuration_that_is_shown_is_accepted(
 ) -> None:
     file = tmp_path / "reposentry.yaml"
     file.write_text(code, "utf-8")
-    wanted = dict.fromkeys(re.findall(r"\$\{(\w+)\}", code), "a-secret-of-24-characters")
+    names = dict.fromkeys(re.findall(r"\$\{(\w+)\}", code))
+    wanted = {name: f"a-secret-of-24-letters-{n}" for n, name in enumerate(names)}
     files = {name: str(key) for name in wanted if name.endswith("_FILE")}
     files |= {name: str(TLS / "authority.pem") for name in wanted if name.endswith("_CA")}
 
