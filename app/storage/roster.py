@@ -89,13 +89,21 @@ def _list_known(connection: Connection) -> list[_Known]:
 def _match(wanted: Sequence[Repository], known: Sequence[_Known]) -> list[_Known | None]:
     """Find each wanted repository's row: by its URL first, then by the URL it once had.
 
-    Last by the URL that the forge led on to from the one that was configured.
+    Last by the URL that the forge led on to from the one that was configured till now: who was
+    taken out of the configuration before, or stays in it, is another repository.
     """
     # Of several rows the last one counts: retired ones come first, and then newer ones.
     in_order = sorted(known, key=lambda row: (not row.is_retired, -row.watched.id))
     by_url = {row.watched.url: row for row in in_order}
     by_key = {row.watched.key: row for row in in_order}
-    by_move = {_plain(to): row for row in in_order if (to := row.watched.facts.get("moved_to"))}
+    configured = {repository.url for repository in wanted}
+    by_move = {
+        _plain(to): row
+        for row in in_order
+        if (to := row.watched.facts.get("moved_to"))
+        and not row.is_retired
+        and row.watched.url not in configured
+    }
     matches = [by_url.pop(repository.url, None) for repository in wanted]
     taken = {match.watched.id for match in matches if match}
     for rows, spelled in ((by_key, str), (by_move, _plain)):

@@ -313,6 +313,21 @@ def test_a_renamed_repository_keeps_its_history_under_its_new_address(
     assert again == [renamed]
 
 
+def test_who_was_taken_out_before_is_not_the_one_that_is_where_it_moved_to(
+    database: Database, store: Store, fence: int, website: Watched
+) -> None:
+    with database.alone() as connection, connection.begin():
+        facts = {"moved_to": "https://git.example.com/new/website"}
+        connection.execute(update(repositories).values(facts=facts))
+    moved = replace(WEBSITE, name="acme/new", url="https://git.example.com/new/website")
+    watch(store, fence, replace(WEBSITE, name="acme/x", url="https://git.example.com/acme/x"))
+
+    (new,) = watch(store, fence, moved)
+
+    assert new.id != website.id
+    assert new.key == moved.url
+
+
 def test_a_repository_that_now_stands_where_another_was_first_seen_has_its_own_history(
     database: Database, store: Store, fence: int, website: Watched
 ) -> None:
