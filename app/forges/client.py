@@ -10,6 +10,8 @@ from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.snapshot import Refs
 
+HERE = ""  # where a repository has moved to that the forge knows by its configured name
+
 
 @dataclass(frozen=True, slots=True)
 class RefsReply:
@@ -21,7 +23,8 @@ class RefsReply:
     send next time (empty: ask unconditionally). ``default_branch`` is a full ref name, where it was
     told. ``read_by`` names the way: rest, ls-refs or ls-remote; ``requests`` counts what it took.
     ``lag`` is how old the answer may be, where a forge keeps its answers for a while. ``moved_to``
-    is the repository's own URL now, where the forge led on to another name.
+    is the repository's own URL now, where the forge led on to another name; ``HERE`` where it would
+    have, and did not; None where it told neither.
     """
 
     refs: Refs | None

@@ -6,7 +6,7 @@ Servers that speak no version 2 tell all their refs at the first question, and t
 import base64
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -18,7 +18,7 @@ from app.domain.refs import BRANCH_PREFIX, TAG_PREFIX
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.forges import commits, git_fetch, pkt_line
-from app.forges.client import RefsReply
+from app.forges.client import HERE, RefsReply
 from app.forges.exchange import Exchange, origin, refusal
 from app.forges.listing import decode_ref, fingerprint, keep
 from app.forges.probe import is_url
@@ -173,7 +173,9 @@ class GitHttp:
         server, advertisement = self._greet(exchange, repository)
         self._servers[repository.url] = server
         reply = self._ask(exchange, repository, server) if server.speaks_v2 else advertisement
-        return self._read(reply, exchange, repository, server, known)
+        told = self._read(reply, exchange, repository, server, known)
+        is_here = server.base == repository.url.rstrip("/")
+        return replace(told, moved_to=HERE) if is_here else told
 
     def _greet(self, exchange: Exchange, repository: Repository) -> tuple[Server, Reply]:
         """Ask for the advertisement, at the place it has moved to if it has, once."""

@@ -26,6 +26,7 @@ from app.domain.errors import (
 from app.domain.plan import Probing
 from app.domain.repository import LONGEST_URL, Repository
 from app.forges import github, graphql
+from app.forges.client import HERE
 from app.forges.probe import Facts, JustTold, Probe, Seen, url_of
 from app.forges.rest import Api, Call, decode, next_link, project_path
 from app.forges.ways import Tools
@@ -525,7 +526,7 @@ def _listed(items: Any) -> list[_Listed]:
 def _facts(url: str, name: str, told: "_Listed | graphql.Told") -> Facts:
     """Return what was told of a repository that is configured as ``name``, in lower case."""
     is_renamed = told.full_name.lower() != name
-    moved_to = url_of(url, name, told.full_name) if is_renamed else None
+    moved_to = url_of(url, name, told.full_name) if is_renamed else HERE
     return Facts(
         moved_to,
         is_archived=told.is_archived,

@@ -22,8 +22,8 @@ FRESH_FOR_S = 10.0
 class Facts:
     """What a forge says of a repository beside its refs; None where it was not told.
 
-    ``moved_to`` is its URL now, where that is another than configured. ``pushed_at`` is when it was
-    pushed to last, by the forge's clock.
+    ``moved_to`` is its URL now, where that is another than configured, and else ``HERE``.
+    ``pushed_at`` is when it was pushed to last, by the forge's clock.
     """
 
     moved_to: str | None = None

@@ -22,7 +22,7 @@ from app.domain.errors import (
 )
 from app.domain.repository import LONGEST_URL, Repository
 from app.domain.secret import Secret
-from app.forges.client import RefsReply
+from app.forges.client import HERE, RefsReply
 from app.forges.credentials import Account, Accounts, sources_of
 from app.forges.exchange import (
     DENIALS,
@@ -43,6 +43,8 @@ DESCRIPTIONS = frozenset({Purpose.COMPARE, Purpose.ACTIVITY})  # what changes ar
 MOST_PAGES = 1000  # a choice: 50,000 refs at the least; more is a server that goes in circles
 READINGS = 3  # a choice: how often a list that changes while it is read is begun anew
 REDIRECTS = frozenset({301, 302, 307, 308})
+# The kinds of forges whose API leads from a repository's former name on to its new one.
+LEADING_ON = frozenset({"github", "gitlab", "gitea"})
 LIMIT_STATUSES = frozenset({403, 429})
 SPENT_TYPES = frozenset({"RATE_LIMITED", "RATE_LIMIT"})  # of an error in GraphQL, old and new
 SECONDARY = b"secondary rate limit"  # in the message of an error, which has no type
@@ -180,16 +182,21 @@ class Api:
         )
 
     def moved_to(self, repository: Repository, call: "Call") -> str | None:
-        """Return a repository's own URL now, where the forge led the call on to another name."""
+        """Return a repository's own URL now, where the forge led the call on to another name.
+
+        ``HERE`` where it leads on and did not; None where it cannot be told.
+        """
         if not call.led_to:
-            return None
+            return HERE if call.requests and self._forge.kind in LEADING_ON else None
         match = REPOSITORY.search(urlsplit(call.led_to).path)
         if match is None:
             return None
         name = unquote(match[1]) if match[1] else self._name_of(match[0], call)
         path = project_path(self._forge, repository)
-        if not name or name.lower() == path.lower():
+        if not name:
             return None
+        if name.lower() == path.lower():
+            return HERE
         return url_of(repository.url, path, name)
 
     def _name_of(self, place: str, call: "Call") -> str | None:

@@ -17,7 +17,8 @@ from app.domain.refs import LONGEST_REF, RefFilter, filter_of, patterns_of
 from app.domain.repository import Repository
 from app.domain.round_trips import Move, round_trips
 from app.domain.snapshot import Change, Refs, diff, digest
-from app.forges.client import GitClient, RefsReply
+from app.forges.client import HERE, GitClient, RefsReply
+from app.services.catalog import MOVED_TO
 from app.services.inspector import Seen, inspect
 from app.settings.types import Receiver
 from app.storage.records import Advance, Owed, Watched
@@ -411,10 +412,10 @@ def _default_branch(known: Watched, reply: RefsReply) -> str | None:
 
 
 def _located(known: Watched, reply: RefsReply) -> Watched:
-    """Note where the repository has moved to, if the forge led on to another name."""
-    if reply.moved_to is None or reply.moved_to == known.facts.get("moved_to"):
+    """Note where the repository has moved to, or that it is where it is configured, if told."""
+    if reply.moved_to is None or reply.moved_to == (known.facts.get(MOVED_TO) or HERE):
         return known
-    return replace(known, facts={**known.facts, "moved_to": reply.moved_to})
+    return replace(known, facts={**known.facts, MOVED_TO: reply.moved_to or None})
 
 
 def _seen(known: Watched, reply: RefsReply) -> Watched:

@@ -16,7 +16,7 @@ from app.storage.records import PollRecord, PollState, Watched
 
 # A choice: what is kept of polls while the database is down; standings are kept all the same.
 MOST_RECORDS = 50_000
-MOVED_TO = "moved_to"  # the fact that polls tell
+MOVED_TO = "moved_to"  # the fact that polls tell: None where it is over
 
 
 class Store(Protocol):
@@ -112,11 +112,15 @@ class Catalog:
                 self._put(entry, replace(entry.watched, next_poll_at=at, next_poll_reason=reason))
 
     def learn(self, repository_id: int, facts: Mapping[str, Any]) -> None:
-        """Note what a forge tells of a repository beside its refs; what else is known stays."""
+        """Note what a forge tells of a repository beside its refs; what else is known stays.
+
+        What is told to be None is forgotten.
+        """
         with self._changed:
             entry = self._entries.get(repository_id)
             if entry is not None:
-                self._put(entry, replace(entry.watched, facts={**entry.watched.facts, **facts}))
+                told = _facts({**entry.watched.facts, **facts})
+                self._put(entry, replace(entry.watched, facts=told))
 
     def _put(self, entry: Entry, watched: Watched) -> None:
         self._entries[watched.id] = Entry(entry.repository, watched)
@@ -131,7 +135,7 @@ class Catalog:
             # What was done and learned meanwhile stays: of the facts a poll tells only where the
             # repository is now, and has the others as they were when it began.
             polled = {name: told for name, told in watched.facts.items() if name == MOVED_TO}
-            facts = {**watched.facts, **entry.watched.facts, **polled}
+            facts = _facts({**watched.facts, **entry.watched.facts, **polled})
             self._put(entry, replace(watched, paused_at=entry.watched.paused_at, facts=facts))
             self._records.append(record)
             self._last[watched.id] = record
@@ -174,6 +178,10 @@ class Catalog:
                 self._unwritten = states | self._unwritten
                 self._records = (records + self._records)[-MOST_RECORDS:]
             raise
+
+
+def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _state(watched: Watched) -> PollState:

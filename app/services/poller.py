@@ -11,7 +11,7 @@ from app.domain.errors import ForgeBusy, LeaseLost, RepoSentryError
 from app.domain.event import Event
 from app.domain.repository import Repository
 from app.services.branch_monitor import BranchMonitor, Finding
-from app.services.catalog import Catalog, Entry
+from app.services.catalog import MOVED_TO, Catalog, Entry
 from app.services.scheduler import Call, NextCall
 from app.storage.records import PollRecord, Watched
 
@@ -185,7 +185,8 @@ class Poller:
             error_message=str(error) if error else None,
         )
         # First of all, so that nothing that breaks below leaves an old standing behind.
-        self._catalog.note(_standing(finding.watched, record, turn, failures, ended_at), record)
+        watched = _news(finding.watched, entry.watched)
+        self._catalog.note(_standing(watched, record, turn, failures, ended_at), record)
         self._report(entry, finding, record)
         return NextCall(turn.at, turn.wait, then)
 
@@ -234,6 +235,14 @@ class Poller:
             )
         elif record.outcome != "failed" and self._warned_of.pop(record.repository_id, None):
             log.warning("poll works again", extra={"repository": repository.name})
+
+
+def _news(watched: Watched, begun: Watched) -> Watched:
+    """Leave out where the repository was when the poll began: a probe may know better by now."""
+    if watched.facts.get(MOVED_TO) != begun.facts.get(MOVED_TO):
+        return watched
+    others = {name: told for name, told in watched.facts.items() if name != MOVED_TO}
+    return replace(watched, facts=others)
 
 
 def _standing(

@@ -20,8 +20,9 @@ from app.domain.errors import (
     RepoSentryError,
 )
 from app.domain.plan import ForgePlan, Group, ProbeHealth, Probing
+from app.forges.client import HERE
 from app.forges.probe import Facts, Probe, Seen
-from app.services.catalog import Catalog, Entry
+from app.services.catalog import MOVED_TO, Catalog, Entry
 from app.services.scheduler import Call, NextCall
 
 log = logging.getLogger(__name__)
@@ -278,11 +279,13 @@ class Prober:
     def _learn(self, entry: Entry, facts: Facts) -> None:
         told = {
             name: value
-            for name in ("moved_to", "is_archived", "is_disabled")
+            for name in (MOVED_TO, "is_archived", "is_disabled")
             if (value := getattr(facts, name)) is not None
         }
-        if told.items() - entry.watched.facts.items():
-            self._catalog.learn(entry.watched.id, told)
+        known = (self._catalog.find(entry.watched.id) or entry).watched.facts
+        if any(value != known.get(name, HERE) for name, value in told.items()):
+            is_here = told.get(MOVED_TO) == HERE
+            self._catalog.learn(entry.watched.id, told | ({MOVED_TO: None} if is_here else {}))
 
     # What others ask.
 

@@ -14,7 +14,7 @@ from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.secret import Secret
 from app.domain.snapshot import Change
-from app.forges.client import RefsReply
+from app.forges.client import HERE, RefsReply
 from app.forges.git_http import GitHttp
 from app.transport import Transport
 from tests.fakes.git_repository import GitRepository
@@ -168,15 +168,23 @@ def test_a_repository_that_moved_is_followed_and_its_new_address_told(
         watched = site(server.url("former.git"))
         if is_known:
             (tmp_path / "former.git").symlink_to(remote.path)
-            assert poll(client, watched).moved_to is None
+            assert poll(client, watched).moved_to == HERE
         server.moved["former.git"] = server.url("site.git")
         server.requests.clear()
         first = poll(client, watched)
         asked = sum(server.requests.values())
         second = poll(client, watched, first.validator)
+        del server.moved["former.git"]
+        if not is_known:
+            (tmp_path / "former.git").symlink_to(remote.path)
+        server.moved["site.git"] = server.url("former.git")
+        third = poll(client, watched, first.validator)
+        fourth = poll(client, watched, first.validator)
 
     assert first.refs == remote.refs()
     assert first.moved_to == second.moved_to == server.url("site.git")
+    assert third.moved_to == HERE
+    assert fourth.moved_to is None
     assert (asked, second.requests) == (4 if is_known else 3, 1)
     assert second.refs is None
 

@@ -21,7 +21,7 @@ from app.domain.plan import Probing
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.forges import CLIENTS, PROBES, Forges, github_probes
-from app.forges.client import GitClient
+from app.forges.client import HERE, GitClient
 from app.forges.probe import Facts, Probe, Seen
 from app.forges.rest import Api, Call
 from app.forges.ways import Tools
@@ -103,7 +103,7 @@ def test_at_first_all_have_moved(scene: Scene) -> None:
 
     assert seen.moved == seen.covered == urls(*watched)
     assert (seen.requests, seen.points) == (1, 1)
-    assert set(seen.facts.values()) == {Facts(is_archived=False, is_disabled=False)}
+    assert set(seen.facts.values()) == {Facts(HERE, is_archived=False, is_disabled=False)}
 
 
 def test_an_unchanged_list_is_free_and_covers_as_before(scene: Scene) -> None:
@@ -140,7 +140,7 @@ def test_names_are_found_however_they_are_spelled(scene: Scene) -> None:
     seen = ask(scene.probe(Probing.LISTING, "acme"), [site])
 
     assert seen.covered == {site.url}
-    assert seen.facts[site.url].moved_to is None
+    assert seen.facts[site.url].moved_to == HERE
 
 
 def test_the_list_is_walked_through_once_and_then_looked_at_from_above(scene: Scene) -> None:
@@ -256,7 +256,7 @@ def test_another_repository_under_an_old_name_is_what_is_watched(scene: Scene) -
     seen = ask(probe, [site])
 
     assert seen.moved == {site.url}
-    assert seen.facts[site.url].moved_to is None
+    assert seen.facts[site.url].moved_to == HERE
 
 
 def test_a_repository_that_vanishes_has_moved_and_is_covered_no_longer(scene: Scene) -> None:

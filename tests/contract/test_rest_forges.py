@@ -23,7 +23,7 @@ from app.domain.refs import RefFilter
 from app.domain.repository import Repository
 from app.domain.snapshot import Change
 from app.forges import commits, gitea, github, gitlab
-from app.forges.client import GitClient, RefsReply
+from app.forges.client import HERE, GitClient, RefsReply
 from app.forges.gitea import Gitea
 from app.forges.github import GitHub
 from app.forges.gitlab import GitLab
@@ -248,8 +248,11 @@ def test_a_renamed_repository_is_followed_with_the_token(scene: Scene) -> None:
     assert second.requests == 2
 
 
-def test_one_that_is_read_by_its_own_name_has_not_moved(scene: Scene) -> None:
-    assert scene.poll().moved_to is None
+@every_kind
+def test_one_that_is_read_by_its_own_name_is_told_to_be_there(scene: Scene) -> None:
+    first = scene.poll()
+
+    assert first.moved_to == scene.poll(first).moved_to == HERE
 
 
 def test_a_rename_to_another_host_is_not_followed(scene: Scene) -> None:

@@ -20,7 +20,7 @@ from app.domain.event import EventKind, hold_id
 from app.domain.paths import PathFilter, Touched, Verdict
 from app.domain.refs import RefFilter
 from app.domain.repository import Repository
-from app.forges.client import RefsReply
+from app.forges.client import HERE, RefsReply
 from app.services.branch_monitor import SNAPSHOT, BranchMonitor, Finding
 from app.settings.types import Receiver
 from app.storage.records import Watched
@@ -196,10 +196,17 @@ def test_where_a_repository_has_moved_to_is_kept(
     moved = scene.poll(**({"main": "b2"} if is_changed else {}))
     monkeypatch.setattr(scene.client, "list_refs", ask)
     later = scene.poll()
+    monkeypatch.setattr(
+        scene.client,
+        "list_refs",
+        lambda *told, **named: replace(ask(*told, **named), moved_to=HERE),
+    )
+    back = scene.poll(**({"main": "c3"} if is_changed else {}))
 
     assert moved.changed is is_changed
     assert moved.watched.facts == {"is_archived": False, "moved_to": new_url}
     assert later.watched.facts == moved.watched.facts
+    assert not back.watched.facts["moved_to"]
 
 
 def test_refs_that_no_pattern_chooses_are_not_seen() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from app.domain.errors import (
 from app.domain.event import Event
 from app.domain.paths import PathFilter
 from app.domain.repository import Repository
+from app.forges.client import RefsReply
 from app.services import catalog
 from app.services.branch_monitor import BranchMonitor
 from app.services.catalog import Catalog, Entry
@@ -443,3 +445,21 @@ def test_what_is_learned_in_the_course_of_a_poll_is_not_undone_by_its_end(scene:
 
     facts = scene.catalog.get(1).watched.facts
     assert facts == {"is_archived": True, "moved_to": "https://x/y"}
+    scene.catalog.note(replace(begun, facts={"moved_to": None}), record)
+    assert scene.catalog.get(1).watched.facts == {"is_archived": True}
+
+
+def test_where_a_probe_finds_a_repository_in_the_course_of_a_poll_is_not_undone_by_its_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.catalog.learn(1, {"moved_to": "https://x/y"})
+    ask = scene.client.list_refs
+
+    def told_meanwhile(*told: Any, **named: Any) -> RefsReply:
+        scene.catalog.learn(1, {"moved_to": None})
+        return ask(*told, **named)
+
+    monkeypatch.setattr(scene.client, "list_refs", told_meanwhile)
+    scene.poll()
+
+    assert scene.catalog.get(1).watched.facts == {}

@@ -14,6 +14,7 @@ from app.domain.errors import (
 )
 from app.domain.plan import ForgePlan, Group, Probing
 from app.domain.repository import Repository
+from app.forges.client import HERE
 from app.forges.probe import Facts, Probe
 from app.services.catalog import Catalog
 from app.services.prober import LONGEST_WAIT, Prober
@@ -311,6 +312,19 @@ def test_facts_are_kept_with_the_repository_and_written_down(scene: Scene) -> No
 
     assert scene.catalog.get(SITE).watched.facts == {"moved_to": new, "is_archived": False}
     assert scene.store.states[-1].facts == {"moved_to": new, "is_archived": False}
+
+
+def test_a_repository_that_a_probe_finds_where_it_is_configured_has_moved_no_longer(
+    scene: Scene,
+) -> None:
+    scene.probe.facts = {WEBSITE.url: Facts(moved_to="https://github.com/acme/site")}
+    scene.ask()
+    begun = scene.catalog.get(SITE)
+    scene.probe.facts = {WEBSITE.url: Facts(moved_to=HERE, is_archived=False)}
+    scene.ask()
+
+    assert begun.watched.facts
+    assert scene.catalog.get(SITE).watched.facts == {"is_archived": False}
 
 
 def test_each_probes_health_is_told(scene: Scene) -> None:
