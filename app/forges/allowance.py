@@ -616,7 +616,7 @@ class _Pace:
         if is_let_by or self._redeem(key, now_s, urgent=urgent):
             self._note(now_s, points)
             return
-        after = max(self._next_s, now_s - BURST_S) + points / rate
+        after = self._after(now_s, points, rate)
         can_wait = bool(key) and not urgent
         if after - now_s > (LONGEST_WAIT_S if can_wait else 2 * LONGEST_WAIT_S):
             wait_s = LONGEST_WAIT_S + (RAMP_S - LONGEST_WAIT_S) * jitter
@@ -646,7 +646,12 @@ class _Pace:
         rate = self._rate(now_s)
         self._note(now_s, points)
         if rate is not None:
-            self._next_s = max(self._next_s, now_s - BURST_S) + points / rate
+            self._next_s = self._after(now_s, points, rate)
+
+    def _after(self, now_s: float, points: int, rate: float) -> float:
+        """Return when this much more is paid for; after a silence, one request always is."""
+        cost_s = points / rate
+        return max(self._next_s, now_s - max(BURST_S, cost_s)) + cost_s
 
     def _rate(self, now_s: float) -> float | None:
         """Return the points a second that polling may have now; None where nobody counts."""
@@ -659,7 +664,8 @@ class _Pace:
         whole = max(limit, 1.0) * self._share * (1 - FOR_URGENT) / (60.0 + BURST_S)
         if not is_ramp:
             return whole
-        return whole * (RAMP_START + (1 - RAMP_START) * max(0.0, passed_s) / RAMP_S)
+        ramped = whole * (RAMP_START + (1 - RAMP_START) * max(0.0, passed_s) / RAMP_S)
+        return max(ramped, min(whole, 1 / BURST_S))
 
     def _take_urgent(self, now_s: float, points: int) -> bool:
         limit = self.limit or RAMP_PER_MINUTE

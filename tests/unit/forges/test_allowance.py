@@ -479,6 +479,18 @@ def test_an_answer_to_an_older_request_does_not_shorten_the_next_pause(
     assert allowance.pause().reset_at == clock.now + timedelta(minutes=2)
 
 
+@pytest.mark.parametrize("per_minute", [2, 60])
+def test_the_first_request_after_a_silence_goes_at_once_however_small_the_limit(
+    clock: Clock, per_minute: int
+) -> None:
+    few = Allowance(share=0.8, now=clock, usual=Limits(rest_per_minute=per_minute))
+    until = few.pause(clock.now + timedelta(seconds=30)).reset_at
+
+    clock.now = until + timedelta(seconds=1)
+
+    few.admit(key="site")
+
+
 def test_a_told_wait_that_was_not_enough_grows(allowance: Allowance, clock: Clock) -> None:
     waits = []
     for _ in range(4):
