@@ -301,8 +301,8 @@ def _of_listings(groups: Sequence[Group], mix: Mix) -> str:
     whose = "an owner" if len(groups) == 1 else f"{len(groups):,} owners"
     lists = "its list" if len(groups) == 1 else "their lists"
     return (
-        f"{_repositories(count)} of {whose} are watched by {lists}, asked {_range(groups)}: "
-        f"{_each_minute(asked)}{_of(mix, MINUTE, 60)}."
+        f"{_repositories(count)} of {whose} {_is_or_are(count)} watched by {lists}, "
+        f"asked {_range(groups)}: {_each_minute(asked)}{_of(mix, MINUTE, 60)}."
     )
 
 
@@ -310,8 +310,9 @@ def _of_batches(groups: Sequence[Group], mix: Mix) -> str:
     count = sum(len(group.members) for group in groups)
     points = mix.spent[ORDER.index(POINTS)]
     return (
-        f"{_repositories(count)} are watched by GraphQL, {mix.terms.batch} to a query, asked "
-        f"{_range(groups)}: {round(points):,} points an hour{_of(mix, POINTS, 1)}."
+        f"{_repositories(count)} {_is_or_are(count)} watched by GraphQL, "
+        f"{mix.terms.batch} to a query, asked {_range(groups)}: "
+        f"{round(points):,} points an hour{_of(mix, POINTS, 1)}."
     )
 
 

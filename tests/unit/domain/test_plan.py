@@ -383,6 +383,12 @@ def test_what_some_simple_mix_keeps_is_kept(
         assert plan.is_kept or not fits
 
 
+def test_one_repository_is_spoken_of_as_one() -> None:
+    plan = plan_for(fleet(1, 1), Limits(3600, 2, 3600, 1440))
+
+    assert plan.sentences[0].startswith("1 repository is watched by GraphQL, 30 to a query, asked")
+
+
 @pytest.mark.parametrize("count", [1, 2, 500])
 def test_figures_read_well(count: int) -> None:
     plan = plan_for(fleet(count, 1, every_s=60), Limits(3600, 3, 0, 0))
