@@ -141,6 +141,13 @@ class GitHttp:
         if repository.remote.scheme not in {"http", "https"} or self._is_broken(repository):
             return None
         self._wait_out(repository)
+        try:
+            return self._fetch(repository, change, timeout_s)
+        except ForgeRateLimited as limited:
+            self._limits[repository.url] = (self._now(), limited)
+            raise
+
+    def _fetch(self, repository: Repository, change: Event, timeout_s: float) -> Details | None:
         exchange = Exchange(self._transport, timeout_s=timeout_s, limit_bytes=git_fetch.LIMIT_BYTES)
         server = self._servers.get(repository.url)
         if server is None:
@@ -158,11 +165,7 @@ class GitHttp:
                 raise ValueError("the git server offers to send commits, and cannot")
             return reply.body
 
-        try:
-            return git_fetch.describe(ask, change, server.object_format, AGENT)
-        except ForgeRateLimited as limited:
-            self._limits[repository.url] = (self._now(), limited)
-            raise
+        return git_fetch.describe(ask, change, server.object_format, AGENT)
 
     def _is_broken(self, repository: Repository) -> bool:
         until = self._broken.get(origin(repository.url))

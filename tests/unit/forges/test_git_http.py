@@ -297,6 +297,16 @@ def test_a_server_that_offers_commits_and_sends_none_is_left_alone_with_them() -
     assert server.asked[2:] == ["git-upload-pack"]
 
 
+def test_a_server_that_is_asked_for_commits_may_ask_to_be_left_alone_too() -> None:
+    server = Busy()
+    client = GitHttp(server, now=FakeClock())
+
+    assert describe(client) is None
+    with pytest.raises(ForgeRateLimited):
+        client.list_refs(SITE, validator={}, timeout_s=1)
+    assert server.requests == 1
+
+
 def test_a_server_without_filters_is_never_asked_for_commits() -> None:
     class Plain(Told):
         def send(self, method: str, url: str, **options: Any) -> Reply:
