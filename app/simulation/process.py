@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from app.delivery.payloads import Payloads
 from app.delivery.send import Sender
+from app.domain.details import Details, Push
 from app.domain.errors import LeaseLost, RepoSentryError, StorageError, StorageUnavailable
+from app.domain.event import Event
 from app.domain.repository import Repository
 from app.domain.secret import Secret
-from app.forges import PLAIN_GIT, GitClient, github
+from app.forges import PLAIN_GIT, GitClient, RefsReply, github
 from app.forges.fallback import Fallback
 from app.forges.ways import Tools, git_way
 from app.services.branch_monitor import BranchMonitor
@@ -282,7 +284,10 @@ class Term:
         self.outbox = Outbox(process.database)
         self.store = Store(process.database)
         self.catalog = Catalog(self.store, now=process.now, fence=fence)
-        self._clients = _clients(process)
+        self._ages: dict[str, timedelta] = {}  # of the newest answer, by repository
+        self._clients = {
+            kind: _Noted(client, self._ages) for kind, client in _clients(process).items()
+        }
         enricher = Enricher(
             client_for=self._client_for,
             find={repository.name: repository for repository in world.watched}.get,
@@ -420,8 +425,10 @@ class Term:
         began_ms = self._loop.ms
         follow = self._poller.poll(repository_id, Call(reason, self.process.now()))
         known = self.catalog.live(repository_id)
+        name = self.catalog.get(repository_id).repository.name
+        is_fresh = self._ages.pop(name, None) == timedelta(0)
         if not self.is_over and known is not None:
-            world.polled(self, repository_id, began_ms, known)
+            world.polled(self, repository_id, began_ms, known, is_fresh=is_fresh)
         return follow
 
     # Probes, whose only seats are the loop's.
@@ -595,6 +602,44 @@ def _raised(answer: Reply | NoAnswer) -> Reply:
     if isinstance(answer, NoAnswer):
         raise answer
     return answer
+
+
+class _Noted:
+    """A git client; how old each of its answers may be is noted.
+
+    What a forge tells again and again before it looks anew need not show what stands there.
+    """
+
+    def __init__(self, client: GitClient, ages: dict[str, timedelta]) -> None:
+        self._client = client
+        self._ages = ages
+
+    def list_refs(
+        self,
+        repository: Repository,
+        *,
+        validator: Mapping[str, str],
+        timeout_s: float,
+        urgent: bool = False,
+    ) -> RefsReply:
+        """Ask, and note."""
+        reply = self._client.list_refs(
+            repository, validator=validator, timeout_s=timeout_s, urgent=urgent
+        )
+        self._ages[repository.name] = reply.lag
+        return reply
+
+    def describe(
+        self, repository: Repository, *, change: Event, timeout_s: float
+    ) -> Details | None:
+        """Ask."""
+        return self._client.describe(repository, change=change, timeout_s=timeout_s)
+
+    def pushes(
+        self, repository: Repository, *, since: datetime, timeout_s: float
+    ) -> tuple[Push, ...] | None:
+        """Ask."""
+        return self._client.pushes(repository, since=since, timeout_s=timeout_s)
 
 
 def _clients(process: Process) -> dict[str, GitClient]:

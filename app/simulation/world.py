@@ -507,8 +507,13 @@ class World:
         if until is not None and now < until and (known is None or known.until < until):
             way.notices[server] = Notice(now, until, self.loop.ms)
 
-    def polled(self, term: Term, repository_id: int, began_ms: int, known: PollState) -> None:
-        """Note what a poll must have seen: what stood there all the while it took."""
+    def polled(
+        self, term: Term, repository_id: int, began_ms: int, known: PollState, *, is_fresh: bool
+    ) -> None:
+        """Note what a poll must have seen: what stood there all the while it took.
+
+        What is not ``is_fresh`` was put off, or its answer may be from before it.
+        """
         self.polls += 1
         self.loop.tell(term.process.name, "polled", repository_id, known.last_outcome)
         model = self._model_of.get(repository_id)
@@ -518,7 +523,7 @@ class World:
             self._model_of[repository_id] = model
         if known.last_outcome not in {"changed", "unchanged"} or model.lied_ms >= began_ms:
             return
-        if model.states[-1][0] > began_ms:
+        if not is_fresh or model.states[-1][0] > began_ms:
             return
         if self._is_deposed(term):  # what it finds is another's to write down
             return
