@@ -109,7 +109,9 @@ class Surroundings(Protocol):
         """Take a request to its forge, and its answer back."""
         ...
 
-    def polled(self, term: "Term", repository_id: int, began_ms: int, known: PollState) -> None:
+    def polled(
+        self, term: "Term", repository_id: int, began_ms: int, known: PollState, *, is_fresh: bool
+    ) -> None:
         """Hear of a poll that ended."""
         ...
 
