@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from app import __version__
 from app.delivery.payloads import Payloads
 from app.delivery.send import Senders
+from app.domain.allowance import CredentialState
 from app.domain.confirmation import opens
 from app.domain.delivery import DeliveryState, Parcel
 from app.domain.errors import Conflict, InputInvalid, NotFound, RepoSentryError, StorageError
@@ -415,7 +416,7 @@ class Runtime:
                 is_alive=term.scheduler.is_alive and (term.probes.is_alive or not asks_probes),
             ),
             _alive("dispatcher", is_alive=term.dispatcher.is_alive),
-            forges_health(term.catalog.entries()),
+            forges_health(term.catalog.entries(), self._refused_credentials(term)),
         ]
 
     def plans(self) -> Mapping[str, ForgePlan]:
@@ -427,6 +428,14 @@ class Runtime:
         """Return how each probe fares; empty where this process asks none."""
         term = self._term
         return term.prober.healths() if term else ()
+
+    def _refused_credentials(self, term: Term) -> list[str]:
+        return [
+            f"the {credential.name} of {name}"
+            for name in self.settings.forges
+            for credential in term.forges.credentials(name)
+            if credential.state is CredentialState.REFUSED
+        ]
 
     def _receivers_health(self, *, is_known: bool) -> Component:
         from app.services.health import receivers_health

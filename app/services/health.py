@@ -7,6 +7,7 @@ from app.domain.errors import (
     ForgeAnswerInvalid,
     ForgeDenied,
     ForgeRateLimited,
+    ForgeSignInRefused,
     ForgeUnavailable,
 )
 from app.domain.health import Component, Status as Health
@@ -22,14 +23,22 @@ _CAUSES = {
     ForgeUnavailable.code: "{} does not answer",
     ForgeRateLimited.code: "the allowance at {} is spent",
     ForgeDenied.code: "{} refuses access",
+    ForgeSignInRefused.code: "{} refuses the sign-in",
     ForgeAnswerInvalid.code: "{} answers what cannot be understood",
 }
 
 
-def forges_health(entries: Iterable[Entry]) -> Component:
-    """Tell how well the forges answer: degraded while the last poll of any repository failed."""
+def forges_health(entries: Iterable[Entry], refused: Sequence[str] = ()) -> Component:
+    """Tell how well the forges answer.
+
+    Degraded while the last poll of any repository failed, or while a forge takes a credential no
+    more; ``refused`` names those, which others stand in for as long as they can.
+    """
     polled = [e for e in entries if e.repository.enabled and e.watched.paused_at is None]
     failing = [e for e in polled if e.watched.error_code is not None]
+    if not failing and refused:
+        verb = "is" if len(refused) == 1 else "are"
+        return Component("forges", Health.DEGRADED, f"{', '.join(refused)} {verb} refused")
     if not failing:
         return Component("forges", Health.OK)
     causes = dict.fromkeys(_cause(entry) for entry in islice(failing, ASKED))

@@ -21,6 +21,7 @@ from app.settings.units import format_duration
 RESERVED_ENDINGS = ("refs", "explain", "poll", "pause", "resume")
 
 # Kinds of forges where a user name may have to go with a token.
+SIGNS_NO_HOOKS = frozenset({"azure", "git"})  # theirs carry no signature
 NAMES_ITS_USER = frozenset({"bitbucket", "bitbucket-server", "gitea", "gogs", "git"})
 
 _OPEN_SCHEMES = ("http", "git")
@@ -124,6 +125,10 @@ def _of_its_kind(entry: Mapping[str, Any], kind: str, path: KeyPath) -> Iterator
         yield Fault((*path, "username"), message)
     elif entry.get("username") and not entry.keys() & {"token", "token_file", "tokens"}:
         yield Fault((*path, "username"), "goes with a token or password; write that as token")
+    if kind in SIGNS_NO_HOOKS:
+        for key in (name for name in ("hook_secret", "hook_secret_file") if entry.get(name)):
+            message = f"has no use with {kind}, whose webhooks are not taken; leave it out"
+            yield Fault((*path, key), message, at_key=True)
 
 
 def _receivers(receivers: Mapping[str, Any]) -> Iterator[Fault]:

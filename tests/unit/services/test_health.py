@@ -57,6 +57,12 @@ def test_each_cause_is_told_once_but_not_very_many() -> None:
     )
 
 
+def test_a_credential_that_is_refused_degrades_them_while_git_reads_in_its_stead() -> None:
+    found = forges_health([an_entry(1)], ["the token of github"])
+
+    assert (found.status, found.reason) == (Status.DEGRADED, "the token of github is refused")
+
+
 def test_a_repository_that_is_not_polled_does_not_count() -> None:
     paused = an_entry(1, error="forge_denied")
     paused = replace(paused, watched=replace(paused.watched, paused_at=NOON))

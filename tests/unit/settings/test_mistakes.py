@@ -268,6 +268,11 @@ CASES = {
         "forges: {bitbucket: {username: ada}}\n",
         "1:32: forges.bitbucket.username: goes with a token or password; write that as token",
     ),
+    "a webhook's secret where none is taken": Case(
+        "forges: {azure: {hook_secret: abc}}\n",
+        "1:18: forges.azure.hook_secret: has no use with azure, whose webhooks are not taken;"
+        " leave it out",
+    ),
     "a forge without URL": Case(
         "forges: {gitea: {}}\n",
         "1:10: forges.gitea.url: is missing; write the server's https://HOST",
