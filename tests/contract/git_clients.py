@@ -226,6 +226,7 @@ class Way:
     has_validator: bool = True
     tells_details: bool = False
     tells_files: bool = True  # where it tells anything
+    tells_files_of_merges: bool = True  # where it tells those of other commits
     tells_history: bool = True  # more than the newest commit, where it tells anything
     tells_default_branch: bool = True
     object_formats: tuple[str, ...] = ("sha1", "sha256")
@@ -259,6 +260,7 @@ WAYS = (
         "gitea",
         lambda root, form: rest(root, form, kind="gitea"),
         tells_details=True,
+        tells_files_of_merges=False,
         has_validator=False,
         tells_default_branch=False,
         object_formats=("sha1",),

@@ -328,7 +328,7 @@ def test_a_merge_tells_what_it_brought(watch: Watch, way: Way) -> None:
     elif told is not None:
         assert (ids(told), told.forced) == ([side, merge], False)
         assert together(commit.added for commit in told.commits) == (
-            {"b"} if way.tells_files else set()
+            {"b"} if way.tells_files and way.tells_files_of_merges else set()
         )
 
 
