@@ -21,7 +21,7 @@ from app.settings.units import format_duration
 RESERVED_ENDINGS = ("refs", "explain", "poll", "pause", "resume")
 
 # Kinds of forges where a user name may have to go with a token.
-SIGNS_NO_HOOKS = frozenset({"azure", "git"})  # theirs carry no signature
+SIGNS_NO_HOOKS = frozenset({"azure"})  # theirs carry no signature
 NAMES_ITS_USER = frozenset({"bitbucket", "bitbucket-server", "gitea", "gogs", "git"})
 
 _OPEN_SCHEMES = ("http", "git")
